@@ -1,0 +1,73 @@
+"""The whole configuration of one pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import Field
+
+from pipeline.config.convert import ConvertConfig
+from pipeline.config.engines import EnginesConfig
+from pipeline.config.infer import InferConfig
+from pipeline.config.ingest import IngestConfig
+from pipeline.config.preprocess import PreprocessConfig
+from pipeline.config.report import ReportConfig
+from pipeline.config.schedule import ScheduleConfig
+from pipeline.config.section import Section, Slug
+from pipeline.config.train import TrainConfig
+
+StageName = Literal["ingest", "preprocess", "convert", "train", "infer", "report"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
+
+
+class PipelineConfig(Section):
+    """One pipeline: its six stages, its engines, its schedule and its store."""
+
+    name: Slug
+    description: str | None = None
+    store: str = "data/store"
+    ingest: IngestConfig
+    preprocess: PreprocessConfig
+    convert: ConvertConfig = ConvertConfig()
+    train: TrainConfig
+    infer: InferConfig = InferConfig()
+    report: ReportConfig = ReportConfig()
+    engines: EnginesConfig = EnginesConfig()
+    schedule: ScheduleConfig | None = None
+    root: str = Field(
+        default=".", exclude=True, description="set by the loader: paths are relative to it"
+    )
+
+    file: str = Field(
+        default="", exclude=True, description="set by the loader: where this was read from"
+    )
+    secrets: dict[str, str] = Field(
+        default={}, exclude=True, repr=False, description="set by the loader: key path → its text"
+    )
+
+    def path(self, relative: str) -> Path:
+        """A path of this configuration, absolute."""
+        return (Path(self.root) / relative).resolve()
+
+    @property
+    def store_path(self) -> Path:
+        return self.path(self.store)
+
+    def stage(self, name: StageName) -> dict[str, Any]:
+        """The part of the configuration that one stage depends on, after defaults, as JSON.
+
+        Where a value came from ``${env:NAME}`` that text stands, not the value.
+        """
+        section: Section = getattr(self, name)
+        dumped: dict[str, Any] = self._masked(section.model_dump(mode="json"), name)
+        return dumped
+
+    def _masked(self, value: Any, at: str) -> Any:
+        if at in self.secrets:
+            return self.secrets[at]
+        if isinstance(value, dict):
+            return {key: self._masked(child, f"{at}.{key}") for key, child in value.items()}
+        if isinstance(value, list):
+            return [self._masked(child, f"{at}[{i}]") for i, child in enumerate(value)]
+        return value
