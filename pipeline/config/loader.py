@@ -102,13 +102,9 @@ def _fill_secrets(
 ) -> Any:
     """Replace ``${env:NAME}`` in text, and remember where, so that no manifest shows the value."""
     if isinstance(value, dict):
-        return {
-            k: _fill_secrets(v, (*at, k), lines, problems, secrets) for k, v in value.items()
-        }
+        return {k: _fill_secrets(v, (*at, k), lines, problems, secrets) for k, v in value.items()}
     if isinstance(value, list):
-        return [
-            _fill_secrets(v, (*at, i), lines, problems, secrets) for i, v in enumerate(value)
-        ]
+        return [_fill_secrets(v, (*at, i), lines, problems, secrets) for i, v in enumerate(value)]
     names = _SECRET.findall(value) if isinstance(value, str) else []
     for name in names:
         if name not in os.environ:
@@ -129,14 +125,16 @@ def _validate(
         # JSON mode is strict about types and still takes a list for a tuple and text for a date.
         config = PipelineConfig.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        problems += _describe(error, lines)
+        problems += _describe(error, lines, data["secrets"])
     if problems or config is None:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in the configuration:\n"
         raise ConfigError(count + "\n".join(f"  {p}" for p in problems))
     return config
 
 
-def _describe(error: ValidationError, lines: dict[KeyPath, str]) -> list[str]:
+def _describe(
+    error: ValidationError, lines: dict[KeyPath, str], secrets: dict[str, str]
+) -> list[str]:
     """One line a key path; the members of a union that all failed are joined by "or"."""
     wanted: dict[str, tuple[list[str], str]] = {}
     for problem in error.errors(include_url=False):
@@ -154,7 +152,8 @@ def _describe(error: ValidationError, lines: dict[KeyPath, str]) -> list[str]:
             wanted[where + str(problem["ctx"]["error"])] = ([], "")
         else:
             message = problem["msg"].removeprefix("Input should be ")
-            shown = json.dumps(problem["input"], ensure_ascii=False, default=str)
+            found = secrets.get(dotted(at), problem["input"])
+            shown = json.dumps(found, ensure_ascii=False, default=str)
             allowed, _ = wanted.setdefault(where + "must be ", ([], shown))
             allowed.append(message)
     return [
@@ -204,9 +203,7 @@ def _check_paths(config: PipelineConfig) -> None:
     """No relative path leaves the project, and no run reads its own output as input."""
     problems = []
     texts = {"store": (config.store,)}
-    texts |= {
-        f"preprocess.steps[{i}].sql": (s.sql,) for i, s in enumerate(config.preprocess.steps)
-    }
+    texts |= {f"preprocess.steps[{i}].sql": (s.sql,) for i, s in enumerate(config.preprocess.steps)}
     for name, source in config.ingest.sources.items():
         texts[f"ingest.sources.{name}.path"] = source.paths
         for text in source.paths:
@@ -219,7 +216,9 @@ def _check_paths(config: PipelineConfig) -> None:
     for where, paths in texts.items():
         for text in paths:
             if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-                problems.append(f"{where}: must be a path of a local file system. Got {text!r} instead")
+                problems.append(
+                    f"{where}: must be a path of a local file system. Got {text!r} instead"
+                )
             elif not Path(text).is_absolute() and not config.path(text).is_relative_to(config.root):
                 problems.append(
                     f"{where}: {text!r} leads out of the project; give an absolute path if that "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.config.convert import ConvertConfig
 from pipeline.config.engines import EnginesConfig
@@ -45,6 +45,16 @@ class PipelineConfig(Section):
     secrets: dict[str, str] = Field(
         default={}, exclude=True, repr=False, description="set by the loader: key path → its text"
     )
+
+    @model_validator(mode="after")
+    def _main_is_a_source(self) -> PipelineConfig:
+        main, sources = self.preprocess.main, self.ingest.sources
+        if main is not None and main not in sources:
+            raise ValueError(
+                f"preprocess.main must be one of the sources {', '.join(sources)}. "
+                f"Got {main!r} instead"
+            )
+        return self
 
     def path(self, relative: str) -> Path:
         """A path of this configuration, absolute."""

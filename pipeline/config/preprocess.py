@@ -70,6 +70,11 @@ class PreprocessConfig(Section):
         Field(default={}, description="values for ${name} in the SQL files")
     )
     steps: Annotated[tuple[StepConfig, ...], Field(min_length=1)]
+    main: Name | None = Field(
+        default=None,
+        description="the source of which each row of the result stands for one row; "
+        "a join that multiplies its rows is then refused, and rows that the SQL drops are counted",
+    )
     key: Annotated[tuple[Name, ...], Field(min_length=1)]
     time: Name
     segment: Annotated[tuple[Name, ...], Field(min_length=1)]

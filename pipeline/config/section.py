@@ -17,6 +17,7 @@ class Section(BaseModel):
 Count = Annotated[int, Field(gt=0)]
 """A whole number above zero."""
 
+
 def _name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
         raise ValueError(f"must be a name of letters, digits and _. Got {value!r} instead")

@@ -24,7 +24,9 @@ def _of_scikit_learn(value: str) -> str:
 class CandidateConfig(Section):
     """One estimator with its preprocessing, both fitted on training rows only."""
 
-    estimator: Annotated[str, AfterValidator(_of_scikit_learn)] = Field(description="class path, for example sklearn.linear_model.Ridge")
+    estimator: Annotated[str, AfterValidator(_of_scikit_learn)] = Field(
+        description="class path, for example sklearn.linear_model.Ridge"
+    )
     params: dict[Name, Param | tuple[Param, ...]] = {}
     scope: Literal["segment", "pooled"] = Field(
         default="segment", description="fit one model a segment, or one on all segments' rows"

@@ -24,12 +24,16 @@ for _tag, _pattern, _first in (
     ("bool", r"^(?:true|false)$", "tf"),
     ("null", r"^(?:~|null|)$", "~n\0"),
     ("int", r"^[-+]?(?:0|[1-9]\d*)$", "-+0123456789"),
-    ("float", r"^[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?$", "-+.0123456789"),
+    (
+        "float",
+        r"^[-+]?(?:(?:0|[1-9]\d*)\.\d*|\.\d+|(?:0|[1-9]\d*)(?=[eE]))(?:[eE][-+]?\d+)?$",
+        "-+.0123456789",
+    ),
 ):
     for _character in _first:
-        _Loader.yaml_implicit_resolvers.setdefault("" if _character == "\0" else _character, []).append(
-            (f"tag:yaml.org,2002:{_tag}", re.compile(_pattern))
-        )
+        _Loader.yaml_implicit_resolvers.setdefault(
+            "" if _character == "\0" else _character, []
+        ).append((f"tag:yaml.org,2002:{_tag}", re.compile(_pattern)))
 
 
 @dataclass(frozen=True)

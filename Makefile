@@ -1,0 +1,58 @@
+# `make run` and `make test` set up what they need; `make help` lists the rest.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+.DEFAULT_GOAL := help
+
+.PHONY: help run test check setup data lock browser clean
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.10, 3.11 or 3.12 found; install one, or: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $(PYTHON) (once; a few minutes) …" >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(STAMP) ## create .venv and install, if the lock changed
+
+data/raw/flights/flights.csv.gz: | $(STAMP)
+	@$(BIN)/pipeline data flights
+
+data: data/raw/flights/flights.csv.gz ## write the raw tables of the shipped job
+
+run: $(STAMP) data/raw/flights/flights.csv.gz ## run the main job end to end
+	@$(BIN)/pipeline run -c conf/flights.yaml
+
+test: $(STAMP) browser ## run the tests
+	@$(BIN)/python -m pytest
+
+check: $(STAMP) ## lint, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+# The report is tested in a real browser. Debian's package is installed where that is possible
+# without asking; elsewhere the tests that need it say so.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "Installing Chromium for the tests of the report …" >&2; \
+	(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium) >/dev/null </dev/null \
+	|| echo "Chromium could not be installed; its tests will be skipped." >&2; fi; }
+
+bench-noop: $(STAMP) data/raw/flights/flights.csv.gz ## time a run with nothing to do
+	@$(BIN)/python benchmarks/noop.py
+
+lock: ## renew requirements.lock from pyproject.toml (needs uv)
+	@uv pip compile --quiet --universal --python-version 3.10 --all-extras --generate-hashes \
+	--no-emit-index-url --no-header pyproject.toml -o requirements.lock
+
+clean: ## remove the environment and the store
+	@rm -rf $(VENV) data/store

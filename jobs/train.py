@@ -1,0 +1,6 @@
+"""The train stage as a script: python, spark-submit or ray job submit -- python jobs/train.py -c FILE."""
+
+from _environment import run_job
+
+if __name__ == "__main__":
+    run_job("train")

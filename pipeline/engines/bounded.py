@@ -1,0 +1,101 @@
+"""Many Ray tasks, few at a time: results as they come, a limit on each, and no silent loss."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pipeline.config.engines import TasksConfig
+from pipeline.engines.resources import parse_bytes
+
+Item = TypeVar("Item")
+
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Finished(Generic[Item]):
+    """One task's end: its value, or the error that ended it (a lost worker, a time-out)."""
+
+    item: Item
+    value: Any
+    error: Exception | None
+
+
+def task_options(tasks: TasksConfig) -> dict[str, Any]:
+    """What a task of ``train`` or ``infer`` asks of Ray."""
+    options: dict[str, Any] = {
+        "num_cpus": tasks.num_cpus,
+        "num_gpus": tasks.num_gpus,
+        "resources": dict(tasks.resources),
+        # Ray would retry a task that runs out of memory for ever; retries are the caller's.
+        "max_retries": 0,
+    }
+    if tasks.memory is not None:
+        options["memory"] = parse_bytes(tasks.memory)
+    return options
+
+
+def run_bounded(
+    next_item: Callable[[], Item | None],
+    submit: Callable[[Item], Any],
+    *,
+    in_flight: int,
+    limit_seconds: Callable[[Item], float] | None = None,
+) -> Iterator[Finished[Item]]:
+    """Keep up to ``in_flight`` tasks going until ``next_item`` returns None and all have ended.
+
+    Args:
+        next_item: asked whenever there is room, so that the order can follow what was learned.
+        submit: starts an item's task and returns its ObjectRef.
+        in_flight: the most tasks at a time; the driver's memory is bounded by it.
+        limit_seconds: how long an item may be in flight before its task is cancelled by force.
+            It counts from submission, so leave room for the tasks that wait before it.
+
+    Tasks that are still going when the caller stops listening are cancelled.
+    """
+    import ray
+
+    flying: dict[Any, tuple[Item, float]] = {}
+    try:
+        while True:
+            while len(flying) < in_flight and (item := next_item()) is not None:
+                flying[submit(item)] = (item, time.monotonic())
+            if not flying:
+                return
+            ready, _ = ray.wait(list(flying), num_returns=1, timeout=_POLL_SECONDS)
+            for ref in ready:
+                item, _ = flying.pop(ref)
+                yield _collect(item, ref)
+            if not ready and limit_seconds is not None:
+                yield from _cancel_late(flying, limit_seconds)
+    finally:
+        for ref in flying:
+            ray.cancel(ref, force=True)
+
+
+def _collect(item: Item, ref: Any) -> Finished[Item]:
+    import ray
+
+    try:
+        return Finished(item, ray.get(ref), None)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        return Finished(item, None, cause if isinstance(cause, Exception) else error)
+    except ray.exceptions.RayError as error:
+        return Finished(item, None, error)
+
+
+def _cancel_late(
+    flying: dict[Any, tuple[Item, float]], limit_seconds: Callable[[Item], float]
+) -> Iterator[Finished[Item]]:
+    import ray
+
+    now = time.monotonic()
+    for ref, (item, since) in list(flying.items()):
+        if now - since > limit_seconds(item):
+            del flying[ref]
+            ray.cancel(ref, force=True)
+            yield Finished(item, None, TimeoutError(f"no result after {now - since:.0f} s"))

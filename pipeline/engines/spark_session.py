@@ -1,0 +1,179 @@
+"""Start Spark: inside spark-submit, on Ray through RayDP, or on any other master."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.config.engines import SparkConfig
+from pipeline.engines import spark_settings as settings
+from pipeline.engines.deadline import deadline, stdout_to_stderr
+from pipeline.engines.resources import ResourcePlan, spark_size
+from pipeline.errors import EngineError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def spark_runs_already() -> bool:
+    """Whether somebody else started Spark: spark-submit, a notebook, a test."""
+    from pyspark import SparkContext
+
+    return "PYSPARK_GATEWAY_PORT" in os.environ or SparkContext._active_spark_context is not None
+
+
+def start_spark(
+    config: SparkConfig,
+    plan: ResourcePlan,
+    app_name: str,
+    *,
+    scratch: Path,
+    logs: Path,
+    timeout_seconds: float,
+    loopback: bool = True,
+) -> SparkSession:
+    """A Spark session as ``config.master`` says; a session that runs already is used as it is.
+
+    With master ``ray`` this process must be connected to Ray.
+
+    Args:
+        config: the master and extra settings.
+        plan: heaps, cores and shuffle partitions.
+        app_name: the application's name.
+        scratch: folder for shuffles and spills.
+        logs: folder for the driver's log.
+        timeout_seconds: limit on the whole start, executors included.
+        loopback: bind Spark's servers to this machine only.
+
+    Raises:
+        EngineError: Spark did not start, or no executor came, in time.
+    """
+    what = f"starting Spark on master {config.master!r}"
+    hint = f"see {logs / 'spark-driver.log'}, or raise engines.start_timeout_seconds"
+    stated, secrets = settings.stated_settings(config)
+    try:
+        with deadline(timeout_seconds, what, hint), stdout_to_stderr():
+            if spark_runs_already():
+                session = _adopt(stated)
+            else:
+                common = settings.session_settings(plan, scratch, logs)
+                if loopback:
+                    common |= settings.loopback_settings()
+                os.environ.update(settings.python_environment() if loopback else {})
+                session = _start(config, plan, app_name, common | stated, logs)
+            _set_secrets(session, secrets)
+            return session
+    except EngineError:
+        raise
+    except Exception as problem:
+        raise EngineError(f"{what} failed: {_first_line(problem)}", hint=hint) from problem
+
+
+def stop_spark(session: SparkSession) -> None:
+    """Stop the session, its executors, and the JVM of the driver that this process started.
+
+    ``SparkSession.stop`` leaves the JVM running with its heap and its class path; a later session
+    of another kind (local after RayDP) would be built in it and fail.
+    """
+    from pyspark import SparkContext
+
+    with stdout_to_stderr():
+        if is_on_ray(session):
+            _stop_raydp()
+        session.stop()
+        gateway = SparkContext._gateway
+        if gateway is None or getattr(gateway, "proc", None) is None:
+            return
+        gateway.shutdown()
+        gateway.proc.stdin.close()  # the JVM ends when its stdin does
+        try:
+            gateway.proc.wait(timeout=10)
+        except Exception:
+            gateway.proc.kill()
+            gateway.proc.wait(timeout=10)
+        SparkContext._gateway = None
+        SparkContext._jvm = None
+
+
+def is_on_ray(session: SparkSession) -> bool:
+    """Whether the session's executors are RayDP's actors."""
+    return str(session.sparkContext.master).startswith("ray")
+
+
+def apply_sql_settings(session: SparkSession, extra: dict[str, str] | None = None) -> None:
+    """Set what may be set in a running session."""
+    for key, value in (settings.SQL_SETTINGS | (extra or {})).items():
+        session.conf.set(key, value)
+
+
+def _adopt(stated: dict[str, str]) -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.builder.getOrCreate()
+    # Core settings of a running application cannot change any more; only SQL ones can.
+    changeable = {k: v for k, v in stated.items() if session.conf.isModifiable(k)}
+    apply_sql_settings(session, changeable)
+    return session
+
+
+def _start(
+    config: SparkConfig, plan: ResourcePlan, app_name: str, conf: dict[str, str], logs: Path
+) -> SparkSession:
+    if config.master == "ray":
+        return _start_raydp(plan, app_name, settings.raydp_settings(logs) | conf)
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName(app_name).master(config.master)
+    if plan.executors:
+        conf = {
+            "spark.executor.instances": str(plan.executors),
+            "spark.executor.cores": str(plan.executor_cores),
+            "spark.executor.memory": spark_size(plan.executor_memory_bytes),
+            **conf,
+        }
+    for key, value in conf.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def _start_raydp(plan: ResourcePlan, app_name: str, conf: dict[str, str]) -> SparkSession:
+    import raydp
+
+    session: SparkSession = raydp.init_spark(
+        app_name=app_name,
+        num_executors=plan.executors,
+        executor_cores=plan.executor_cores,
+        executor_memory=spark_size(plan.executor_memory_bytes),
+        configs=conf,
+    )
+    _await_executor(session)
+    return session
+
+
+def _await_executor(session: SparkSession) -> None:
+    # Without an executor the first job waits for ever and logs "has not accepted any resources";
+    # here the deadline of the start ends the wait.
+    tracker = session.sparkContext._jsc.sc().statusTracker()
+    while len(tracker.getExecutorInfos()) < 2:  # the driver is one of them
+        time.sleep(0.1)
+
+
+def _stop_raydp() -> None:
+    import raydp
+
+    raydp.stop_spark()
+
+
+def _set_secrets(session: SparkSession, secrets: dict[str, str]) -> None:
+    hadoop = session.sparkContext._jsc.hadoopConfiguration()
+    for key, value in secrets.items():
+        if key.startswith("spark.hadoop."):
+            hadoop.set(key.removeprefix("spark.hadoop."), value)
+        else:
+            session.conf.set(key, value)
+
+
+def _first_line(problem: Exception) -> str:
+    return next(iter(str(problem).strip().splitlines()), type(problem).__name__)

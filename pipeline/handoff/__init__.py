@@ -1,0 +1,1 @@
+"""Spark to Ray: committed Parquet becomes Arrow blocks in Ray's object store."""

@@ -1,0 +1,187 @@
+"""Which part of which Parquet file becomes which block: read from the files' footers alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from pipeline.errors import DataRefused
+from pipeline.handoff.arrow_schema import canonical_schema, in_form
+
+SPLIT_BYTES = 256 * 1024**2
+"""A file longer than this (on disk) becomes several blocks."""
+
+_URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSpec:
+    """One block: row groups of one file, and what the footer says of them.
+
+    ``start`` is where its split begins in the file, in bytes. Splits are cut and row groups given
+    to them as Spark does it (a row group belongs to the split that holds its middle), so that a
+    Spark partition and a block that Ray reads are the same rows.
+    """
+
+    file: str
+    start: int
+    row_groups: tuple[int, ...]
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlan:
+    """The blocks of some files in row order, and the schema that all of them have."""
+
+    specs: tuple[BlockSpec, ...]
+    schema: pa.Schema
+
+    @property
+    def bytes(self) -> int:
+        """Size of all blocks, uncompressed, in bytes."""
+        return sum(spec.bytes for spec in self.specs)
+
+
+def plan_blocks(
+    files: Sequence[str], columns: Sequence[str] | None = None, split_bytes: int = SPLIT_BYTES
+) -> BlockPlan:
+    """Read the footers and plan the blocks.
+
+    Args:
+        files: Parquet files, absolute paths or URIs, in the order that the blocks shall have.
+        columns: the columns to keep, in this order; ``None`` keeps all.
+        split_bytes: a file longer than this becomes several blocks, in row order.
+
+    Raises:
+        DataRefused: there is no file; one is not Parquet; a column is missing; two files disagree
+            on a column's type.
+    """
+    if not files:
+        raise DataRefused("there is no file to hand off", hint="run the stage before this one")
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        footers = list(pool.map(_read_footer, files))
+    schema = _common_schema(files, footers, columns)
+    specs = [
+        spec
+        for file, footer in zip(files, footers, strict=True)
+        for spec in _specs_of(file, footer, schema.names, split_bytes)
+    ]
+    return BlockPlan(tuple(specs), schema)
+
+
+def read_block(spec: BlockSpec, schema: pa.Schema) -> pa.Table:
+    """Read one block with its columns pruned to ``schema``."""
+    filesystem, path = locate(spec.file)
+    with pq.ParquetFile(path, filesystem=filesystem, pre_buffer=_URI.match(spec.file)) as file:
+        # One thread: the task that calls this booked one CPU.
+        names = list(schema.names)
+        table = file.read_row_groups(list(spec.row_groups), columns=names, use_threads=False)
+    return in_form(table, schema)
+
+
+def locate(file: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a path or URI, and the path in it."""
+    if _URI.match(file):
+        filesystem, path = fs.FileSystem.from_uri(file)
+        return filesystem, path
+    return fs.LocalFileSystem(), file
+
+
+def is_local(file: str) -> bool:
+    """Whether a path or URI names a file of the machine that reads it."""
+    return not _URI.match(file) or file.startswith("file://")
+
+
+@dataclass(frozen=True, slots=True)
+class _Footer:
+    schema: pa.Schema
+    meta: pq.FileMetaData
+    length: int
+
+
+def _read_footer(file: str) -> _Footer:
+    filesystem, path = locate(file)
+    try:
+        length = filesystem.get_file_info(path).size
+        with pq.ParquetFile(path, filesystem=filesystem) as opened:
+            return _Footer(opened.schema_arrow, opened.metadata, length or 0)
+    except (OSError, pa.ArrowInvalid) as problem:
+        raise DataRefused(
+            f"{file} cannot be read as Parquet: {problem}",
+            hint="the file is missing, cut short or not Parquet; make its artifact again "
+            "(pipeline run --force)",
+        ) from problem
+
+
+def _common_schema(
+    files: Sequence[str], footers: Sequence[_Footer], columns: Sequence[str] | None
+) -> pa.Schema:
+    first = canonical_schema(footers[0].schema)
+    names = list(columns) if columns is not None else first.names
+    for file, footer in zip(files, footers, strict=True):
+        schema = canonical_schema(footer.schema)
+        missing = [name for name in names if schema.get_field_index(name) < 0]
+        if missing:
+            raise DataRefused(
+                f"{file} has no column {missing[0]!r}; it has {', '.join(schema.names)}"
+            )
+        for name in names:
+            _same_type(name, files[0], first.field(name).type, file, schema.field(name).type)
+    return pa.schema([first.field(name) for name in names])
+
+
+def _same_type(
+    name: str, first_file: str, wanted: pa.DataType, file: str, found: pa.DataType
+) -> None:
+    if not found.equals(wanted):
+        raise DataRefused(
+            f"column {name!r} is {wanted} in {Path(first_file).name} and {found} in {file}",
+            hint="the files of one artifact must have one schema; make the artifact again",
+        )
+
+
+def _specs_of(file: str, footer: _Footer, names: list[str], split_bytes: int) -> list[BlockSpec]:
+    splits: dict[int, list[int]] = {}
+    for group in range(footer.meta.num_row_groups):
+        split = _middle(footer.meta.row_group(group)) // split_bytes
+        # A file that is not split by Spark is one block, wherever its row groups' middles lie.
+        splits.setdefault(split if footer.length > split_bytes else 0, []).append(group)
+    if not splits:  # a file without rows is a block without rows
+        return [BlockSpec(file, 0, (), 0, 0)]
+    kept = set(names)
+    return [
+        BlockSpec(
+            file,
+            split * split_bytes,
+            tuple(groups),
+            sum(footer.meta.row_group(group).num_rows for group in groups),
+            sum(_kept_bytes(footer.meta.row_group(group), kept) for group in groups),
+        )
+        for split, groups in sorted(splits.items())
+    ]
+
+
+def _middle(group: pq.RowGroupMetaData) -> int:
+    first = group.column(0)
+    begins = first.data_page_offset
+    if first.has_dictionary_page and first.dictionary_page_offset is not None:
+        begins = min(begins, first.dictionary_page_offset)
+    length = sum(group.column(i).total_compressed_size for i in range(group.num_columns))
+    return int(begins + length // 2)
+
+
+def _kept_bytes(group: pq.RowGroupMetaData, names: set[str]) -> int:
+    chunks = (group.column(i) for i in range(group.num_columns))
+    return sum(
+        chunk.total_uncompressed_size
+        for chunk in chunks
+        if chunk.path_in_schema in names or chunk.path_in_schema.split(".")[0] in names
+    )

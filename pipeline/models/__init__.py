@@ -1,0 +1,1 @@
+"""Models at rest: safe persistence, the registry of champions, and the rule of promotion."""

@@ -1,0 +1,84 @@
+"""``champions.json`` of a train artifact: which model each segment got, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.models.entry import ModelEntry
+from pipeline.store import Artifact
+from pipeline.store.layout import write_text
+
+CHAMPIONS = "champions.json"
+
+
+@dataclass(frozen=True)
+class ChampionRecord:
+    """One segment's champion. Scores are errors in the target's unit; lower is better.
+
+    Attributes:
+        label: the segment, for people.
+        baseline: the constant that the segment's baseline predicts.
+        file: the model below the artifact's folder; None where a baseline is the champion.
+        constant: what that baseline predicts.
+    """
+
+    label: str
+    candidate: str
+    scope: str
+    fallback: str | None
+    mean_score: float | None
+    std_score: float | None
+    baseline_score: float | None
+    folds: tuple[int, ...]
+    rows_train: int
+    baseline: float
+    file: str | None
+    sha256: str | None
+    constant: float | None
+
+    @property
+    def model(self) -> str:
+        """Short name of the model, for people."""
+        return self.candidate if self.scope == "baseline" else f"{self.scope}:{self.candidate}"
+
+
+def write_champions(folder: Path, champions: dict[str, ChampionRecord]) -> None:
+    text = json.dumps(
+        {key: {**dataclasses.asdict(c), "model": c.model} for key, c in champions.items()},
+        indent=1,
+        ensure_ascii=False,
+    )
+    write_text(folder / CHAMPIONS, text + "\n")
+
+
+def read_champions(folder: Path) -> dict[str, ChampionRecord]:
+    """By segment key; ``*`` is for rows of segments that were not trained on."""
+    found = json.loads((folder / CHAMPIONS).read_text(encoding="utf-8"))
+    champions = {}
+    for key, record in found.items():
+        del record["model"]
+        champions[key] = ChampionRecord(**{**record, "folds": tuple(record["folds"])})
+    return champions
+
+
+def model_entries(train: Artifact) -> dict[str, ModelEntry]:
+    """The champions of a train artifact as the registry and scoring take them."""
+    manifest = train.manifest
+    return {
+        key: ModelEntry(
+            segment=key,
+            candidate=record.candidate,
+            scope=record.scope,  # type: ignore[arg-type]
+            fingerprint=manifest.fingerprint,
+            created_at=manifest.started_at,
+            file=f"artifacts/train/{manifest.fingerprint}/{record.file}" if record.file else None,
+            sha256=record.sha256,
+            constant=record.constant,
+            fallback=record.fallback,
+            metrics={"mean_score": record.mean_score, "baseline_score": record.baseline_score},
+        )
+        for key, record in read_champions(train.folder).items()
+    }

@@ -1,0 +1,215 @@
+"""What would run, what would be skipped, and why. Starts no engine and imports none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config.pipeline import STAGES, PipelineConfig, StageName
+from pipeline.errors import ConfigError, StoreError
+from pipeline.store import Artifact, Store
+from pipeline.store.artifact import open_artifact, published
+from pipeline.store.fingerprint import (
+    HashCache,
+    code_version,
+    fingerprint,
+    library_versions,
+    sha256_file,
+)
+from pipeline.store.inputs import find_files
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """What shapes a stage's output besides its configuration."""
+
+    needs: tuple[StageName, ...]
+    code: tuple[str, ...]
+    libraries: tuple[str, ...]
+
+
+SPECS: Mapping[StageName, StageSpec] = {
+    "ingest": StageSpec((), ("dataprep", "stages/ingest.py"), ("pyspark",)),
+    "preprocess": StageSpec(
+        ("ingest",), ("dataprep", "stages/preprocess.py", "handoff/checksum.py", "handoff/verify.py"), ("pyspark",)
+    ),
+    "convert": StageSpec(
+        ("preprocess",), ("handoff", "stages/convert.py"), ("pyarrow", "raydp", "ray")
+    ),
+    "train": StageSpec(
+        ("convert",),
+        ("training", "models", "stages/train.py"),
+        ("scikit-learn", "numpy", "scipy", "pandas", "skops"),
+    ),
+    "infer": StageSpec(
+        ("convert", "train"),
+        ("scoring", "models", "stages/infer.py"),
+        ("scikit-learn", "numpy", "pyarrow"),
+    ),
+    "report": StageSpec(
+        ("ingest", "preprocess", "convert", "train", "infer"),
+        ("report", "stages/report.py"),
+        ("matplotlib", "jinja2"),
+    ),
+}
+
+_PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage's part of a plan. ``identity`` is what its manifest will repeat."""
+
+    stage: StageName
+    action: Literal["run", "skip"]
+    reason: str
+    fingerprint: str
+    code_version: str
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    versions: dict[str, str]
+    artifact: Artifact | None
+
+
+def plan(config: PipelineConfig, *, force: Iterable[StageName] = ()) -> list[StagePlan]:
+    """Plan all six stages, in order.
+
+    A stage runs when no intact artifact with its fingerprint is published; the reason says what
+    differs from the last artifact that this pipeline made.
+
+    Raises:
+        DataRefused: a raw file is missing or cannot be read.
+        ConfigError: an SQL file is missing.
+    """
+    store = Store(config.store_path)
+    raw = _raw_files(config, store)
+    force = set(force)
+    plans: dict[StageName, StagePlan] = {}
+    for stage in STAGES:
+        plans[stage] = _plan_stage(stage, config, store, raw, plans, stage in force)
+    return list(plans.values())
+
+
+def _plan_stage(
+    stage: StageName,
+    config: PipelineConfig,
+    store: Store,
+    raw: dict[str, str],
+    before: Mapping[StageName, StagePlan],
+    forced: bool,
+) -> StagePlan:
+    spec = SPECS[stage]
+    inputs = {name: before[name].fingerprint for name in spec.needs}
+    if stage == "ingest":
+        inputs |= raw
+    if stage == "preprocess":
+        inputs |= _sql_files(config)
+    identity: dict[str, Any] = {
+        "code_version": code_version(_PACKAGE, spec.code),
+        "config": json.loads(json.dumps(config.stage(stage))),
+        "inputs": inputs,
+        "versions": library_versions(spec.libraries),
+    }
+    name = fingerprint(stage=stage, **identity)
+    artifact, damage = _look_up(store, stage, name)
+    if forced:
+        reason = "forced"
+    elif damage:
+        reason = f"the published artifact is damaged: {damage}"
+    elif artifact is not None:
+        reason = f"unchanged since {artifact.manifest.started_at[:19].replace('T', ' ')} UTC"
+    else:
+        remade = [n for n in spec.needs if before[n].action == "run"]
+        reason = _difference(store, stage, config.name, identity, remade)
+    kept = artifact if artifact is not None and not (forced or damage) else None
+    action: Literal["run", "skip"] = "skip" if kept is not None else "run"
+    return StagePlan(stage, action, reason, name, artifact=kept, **identity)
+
+
+def _look_up(store: Store, stage: str, name: str) -> tuple[Artifact | None, str | None]:
+    try:
+        artifact = open_artifact(store, stage, name)
+    except StoreError as error:
+        return None, error.message
+    return artifact, artifact.damage() if artifact is not None else None
+
+
+def _raw_files(config: PipelineConfig, store: Store) -> dict[str, str]:
+    """Path relative to the project → content hash, of every raw file of every source."""
+    root = Path(config.root)
+    files: dict[str, Path] = {}
+    for name, source in config.ingest.sources.items():
+        for path in find_files(root, source.paths, name):
+            shown = path.relative_to(root) if path.is_relative_to(root) else path
+            files[f"{name}: {shown}"] = path
+    cache = HashCache(store)
+    hashes = cache.hashes(files.values())
+    try:
+        cache.save()
+    except OSError:
+        pass  # a plan of a store that this user may only read
+    return {key: hashes[path] for key, path in files.items()}
+
+
+def _sql_files(config: PipelineConfig) -> dict[str, str]:
+    found = {}
+    for step in config.preprocess.steps:
+        path = config.path(step.sql)
+        if not path.is_file():
+            raise ConfigError(
+                f"preprocess step {step.name!r}: no such file: {step.sql}",
+                hint=f"Paths are relative to {config.root}.",
+            )
+        found[f"sql: {step.sql}"] = sha256_file(path)
+    return found
+
+
+def _difference(
+    store: Store, stage: StageName, pipeline: str, identity: dict[str, Any], remade: list[str]
+) -> str:
+    earlier = published(store, stage, pipeline)
+    if not earlier:
+        return "not made yet"
+    last = earlier[-1].manifest
+    changes = [f"{name} is made again" for name in remade]
+    changes += _changes("", last.config, identity["config"])
+    changes += _changed_inputs(last.inputs, identity["inputs"], remade)
+    changes += _changes("", last.versions, identity["versions"])
+    if last.code_version != identity["code_version"]:
+        changes.append("the stage's code changed")
+    shown = "; ".join(changes[:3]) or "no artifact with this fingerprint"
+    return shown if len(changes) <= 3 else f"{shown}; and {len(changes) - 3} more"
+
+
+def _changed_inputs(
+    last: Mapping[str, str], now: Mapping[str, str], remade: list[str]
+) -> list[str]:
+    changes = []
+    for name in dict.fromkeys((*last, *now)):
+        shown = name.removeprefix("sql: ")
+        if name in remade or last.get(name) == now.get(name):
+            continue
+        if name not in now:
+            changes.append(f"{shown} is gone")
+        else:
+            changes.append(f"{shown} {'changed' if name in last else 'is new'}")
+    return changes
+
+
+def _changes(at: str, last: Any, now: Any) -> list[str]:
+    """Leaves that differ, as "path: old → new"."""
+    if isinstance(last, dict) and isinstance(now, dict):
+        return [
+            line
+            for key in dict.fromkeys((*last, *now))
+            for line in _changes(f"{at}.{key}" if at else key, last.get(key), now.get(key))
+        ]
+    return [] if last == now else [f"{at}: {_shown(last)} → {_shown(now)}"]
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:37]}…"

@@ -1,0 +1,83 @@
+"""What the page is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.report.pick import listing, mapping, text
+
+STAGES = ("ingest", "preprocess", "convert", "train", "infer", "report")
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything that the page shows. Any part may be empty: the page then says so.
+
+    Args:
+        title: heading of the page.
+        pipeline: the pipeline's name.
+        run: content of ``run.json``.
+        events: lines of ``events.jsonl``, in order.
+        manifests: manifest by stage.
+        folders: artifact folder by stage.
+        segments_shown: rows at most in a table or plot of segments.
+        profile_columns: columns at most in the data profile.
+    """
+
+    title: str
+    pipeline: str
+    run: dict[str, Any] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
+    segments_shown: int = 40
+    profile_columns: int = 60
+
+    def metrics(self, stage: str) -> dict[str, Any]:
+        return mapping(self.manifests.get(stage), "metrics")
+
+    def config(self, stage: str) -> dict[str, Any]:
+        return mapping(self.manifests.get(stage), "config")
+
+    def file(self, stage: str, name: str) -> Path | None:
+        """A file or folder of a stage's artifact; None where it is not there."""
+        folder = self.folders.get(stage)
+        path = folder / name if folder is not None else None
+        return path if path is not None and path.exists() else None
+
+    @property
+    def target(self) -> str | None:
+        return text(self.config("preprocess"), "target")
+
+    @property
+    def time_column(self) -> str | None:
+        return text(self.config("preprocess"), "time")
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit by column name, as the sources declare them."""
+        found: dict[str, str] = {}
+        for source in mapping(self.config("ingest"), "sources").values():
+            for name, column in mapping(source, "columns").items():
+                unit = text(column, "unit")
+                if unit:
+                    found.setdefault(name, unit)
+        return found
+
+    @property
+    def target_unit(self) -> str:
+        return self.units.get(self.target or "", "")
+
+    @property
+    def scorer(self) -> str:
+        """The scorer's name as readers know it: RMSE, MAE."""
+        name = text(self.metrics("train"), "scorer") or text(self.config("train"), "scorer")
+        return (name or "score").upper() if name in ("rmse", "mae") else (name or "score")
+
+    @property
+    def stage_rows(self) -> dict[str, dict[str, Any]]:
+        """The run's record of each stage, by name."""
+        rows = listing(self.run, "stages")
+        return {str(row.get("stage")): row for row in rows if isinstance(row, dict)}

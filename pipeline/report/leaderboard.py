@@ -1,0 +1,74 @@
+"""How each candidate did over all segments."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipeline.report.files import read_columns
+from pipeline.report.inputs import ReportInputs
+from pipeline.report.pick import mapping, number
+
+_COLUMNS = ["segment", "candidate", "score", "seconds"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    candidate: str
+    wins: float
+    rank: float | None
+    score: float | None
+    fits: int
+    failed: int
+    seconds: float
+
+
+def standings(inputs: ReportInputs) -> list[Standing]:
+    """The candidates, most wins first.
+
+    A fit without a score is a failed one. Ranks compare the mean scores (an error: less is
+    better) of a segment's candidates; a pooled candidate has scores in every segment.
+    """
+    wins = mapping(inputs.metrics("train"), "champions_by_candidate")
+    fits = read_columns(inputs.file("train", "leaderboard.parquet"), _COLUMNS)
+    if fits is None or not set(_COLUMNS) <= set(fits.columns) or fits.empty:
+        bare = [Standing(n, number(wins, n) or 0, None, None, 0, 0, 0.0) for n in wins]
+        return sorted(bare, key=_order)
+    fits["candidate"] = fits["candidate"].astype(str)
+    means = fits.groupby(["segment", "candidate"], dropna=False)["score"].mean()
+    ranks = means.groupby("segment", dropna=False).rank(method="min")
+    by_name = pd.DataFrame(
+        {
+            "rank": ranks.groupby("candidate").mean(),
+            "score": means.groupby("candidate").mean(),
+            "fits": fits.groupby("candidate").size(),
+            "scored": fits.groupby("candidate")["score"].count(),
+            "seconds": fits.groupby("candidate")["seconds"].sum(),
+        }
+    )
+    found = [
+        Standing(
+            str(row.Index),
+            number(wins, str(row.Index)) or 0,
+            _finite(float(str(row.rank))),
+            _finite(float(str(row.score))),
+            int(str(row.fits)),
+            int(str(row.fits)) - int(str(row.scored)),
+            float(str(row.seconds)),
+        )
+        for row in by_name.itertuples()
+    ]
+    missing = [n for n in wins if n not in set(by_name.index)]
+    found += [Standing(n, number(wins, n) or 0, None, None, 0, 0, 0.0) for n in missing]
+    return sorted(found, key=_order)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _order(standing: Standing) -> tuple[float, float, str]:
+    rank = standing.rank if standing.rank is not None else math.inf
+    return (-standing.wins, rank, standing.candidate)

@@ -1,0 +1,58 @@
+"""The split and the folds as bars over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from pipeline.report.blocks import Figure
+from pipeline.report.plots.canvas import date_axis, day_number, draw, legend_above
+from pipeline.report.plots.svg import ACCENT, MIDDLE, SOFT
+
+
+@dataclass(frozen=True)
+class Fold:
+    train_until: datetime
+    valid_from: datetime
+    valid_until: datetime
+
+
+def split_bars(
+    begin: datetime, folds: Sequence[Fold], test_from: datetime, end: datetime, exact: bool
+) -> Figure:
+    """One lane a fold; below them the final fit and the held-out test period."""
+    lanes = [*(f"fold {n}" for n in range(1, len(folds) + 1)), "final fit"]
+
+    def paint(axes: Axes) -> None:
+        def bar(lane: int, start: datetime, stop: datetime, colour: str) -> None:
+            left, right = day_number(start), day_number(stop)
+            axes.barh(lane, max(right - left, 0), left=left, height=0.56, color=colour)
+
+        for lane, fold in enumerate(folds):
+            bar(lane, begin, fold.train_until, SOFT)
+            bar(lane, fold.valid_from, fold.valid_until, MIDDLE)
+        bar(len(folds), begin, test_from, SOFT)
+        bar(len(folds), test_from, end, ACCENT)
+        date_axis(axes, 9)
+        axes.set_xlim(day_number(begin), day_number(end))
+        axes.set_yticks(range(len(lanes)), lanes)
+        axes.set_ylim(len(lanes) - 0.4, -0.6)
+        axes.grid(True, axis="x")
+        axes.grid(False, axis="y")
+        roles = ((SOFT, "train"), (MIDDLE, "validate"), (ACCENT, "held-out test"))
+        legend_above(axes, 3, [Patch(color=colour, label=name) for colour, name in roles])
+
+    return draw(
+        "split",
+        paint,
+        alt=f"{len(folds)} folds over time from {begin:%Y-%m-%d}; "
+        f"the held-out test runs from {test_from:%Y-%m-%d} to {end:%Y-%m-%d}.",
+        caption="Each fold validates on rows that come after all rows it trains on. "
+        "The held-out test rows are used once, after the champions were chosen."
+        + ("" if exact else " Training rows may begin before the plot does."),
+        height=84 + 30 * len(lanes),
+    )

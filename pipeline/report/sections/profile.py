@@ -1,0 +1,192 @@
+"""How the columns look in the training rows and in the held-out test rows."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from pipeline.report.blocks import (
+    Badge,
+    Block,
+    Cell,
+    Column,
+    Figure,
+    Fold,
+    Heading,
+    Pair,
+    Section,
+    Table,
+    not_yet,
+)
+from pipeline.report.formats import NONE, count, decimal, duration, instant, percent, plural, when
+from pipeline.report.inline import Histogram, histogram
+from pipeline.report.inputs import ReportInputs
+from pipeline.report.pick import listing, mapping, number, numbers, records, text
+from pipeline.report.plots.split import Fold as Period
+from pipeline.report.plots.split import split_bars
+from pipeline.report.visible import label, visible
+
+_FIRST = {"target": 0, "time": 1, "segment": 2}
+_NUMERIC = ("Column", "Empty", "Distinct", "Mean", "Std. dev.", "Min", "Median", "Max")
+_COUNTED = ("Column", "Empty", "Distinct")
+_FOLDS = (
+    Column("Fold"),
+    Column("Train until", "number"),
+    Column("Validate from", "number"),
+    Column("Validate until", "number"),
+    Column("Train rows", "number"),
+    Column("Validation rows", "number"),
+)
+_STEPS = (Column("Step"), Column("SQL file", "code"), Column("Time", "number"))
+
+
+def build(inputs: ReportInputs) -> Section:
+    metrics = inputs.metrics("preprocess")
+    if not metrics:
+        return not_yet("profile", "Data profile", "preprocess")
+    split, segments = mapping(metrics, "split"), mapping(metrics, "segments")
+    lead = (
+        f"{plural(number(split, 'train_rows') or 0, 'training row')} and "
+        f"{plural(number(split, 'test_rows') or 0, 'held-out test row')} in "
+        f"{plural(number(segments, 'count') or 0, 'segment')} of "
+        f"{count(number(segments, 'smallest'))} to {count(number(segments, 'largest'))} rows."
+    )
+    blocks: list[Block] = []
+    suspicious = records(metrics, "suspicious")
+    if suspicious:
+        blocks.append(_suspicious(suspicious))
+    blocks += _profile(inputs, mapping(metrics, "profile"))
+    blocks.append(Heading("Split and folds"))
+    blocks += [figure] if (figure := _split(inputs, split)) else []
+    blocks += [_folds(split)] if records(split, "folds") else []
+    steps = [
+        (label(s.get("name", "?")), visible(s.get("sql") or s.get("file") or NONE, 80),
+         duration(number(s, "seconds")))
+        for s in records(metrics, "steps")
+    ]  # fmt: skip
+    if steps:
+        table = Table("SQL steps, in order", _STEPS, steps)
+        blocks.append(Fold(plural(len(steps), "SQL step"), (table,)))
+    return Section("profile", "Data profile", lead, blocks)
+
+
+def _suspicious(found: list[dict[str, Any]]) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (Badge(label(item.get("feature", "?")), "warn"), visible(item.get("why", NONE)))
+        for item in found[:50]
+    ]
+    hidden = len(found) - len(rows)
+    note = f"{hidden:,} more left out." if hidden > 0 else ""
+    columns = (Column("Feature"), Column("Why it needs a look", "prose"))
+    return Table("Suspicious features", columns, rows, note)
+
+
+def _profile(inputs: ReportInputs, profile: dict[str, Any]) -> list[Block]:
+    ordered = sorted(profile.items(), key=lambda item: _FIRST.get(str(text(item[1], "role")), 3))
+    shown = ordered[: inputs.profile_columns]
+    hidden = len(ordered) - len(shown)
+    note = f"{plural(hidden, 'more column')} left out." if hidden else ""
+    two = "upper line: training rows; lower line: test rows"
+    numeric = [_numeric(inputs, n, c) for n, c in shown if not _is_counted(c)]
+    counted = [_counted(inputs, n, c) for n, c in shown if _is_counted(c)]
+    blocks: list[Block] = []
+    if numeric:
+        kinds = (Column(_NUMERIC[0]), *(Column(name, "number") for name in _NUMERIC[1:]))
+        columns = (*kinds, Column("Distribution", "graphic"))
+        key = note + " Distribution: training rows filled, test rows as a line."
+        blocks.append(Table(f"Numeric columns ({two})", columns, numeric, key.strip()))
+    if counted:
+        kinds = (Column(_COUNTED[0]), *(Column(name, "number") for name in _COUNTED[1:]))
+        columns = (*kinds, Column("Most frequent values", "prose"))
+        blocks.append(Table(f"Categorical columns ({two})", columns, counted, note))
+    return blocks
+
+
+def _is_counted(column: Any) -> bool:
+    return bool(mapping(column, "train").get("top") or mapping(column, "test").get("top"))
+
+
+def _name(inputs: ReportInputs, name: str, column: Any) -> Pair:
+    parts = [text(column, "role"), text(column, "type"), inputs.units.get(name)]
+    if number(column, "train", "distinct") == 1:
+        parts.append("constant")
+    return Pair(label(name), " · ".join(label(part, 24) for part in parts if part))
+
+
+def _both(column: Any, key: str) -> Pair:
+    return Pair(_value(mapping(column, "train"), key), _value(mapping(column, "test"), key))
+
+
+def _value(side: dict[str, Any], key: str) -> str:
+    if key == "nulls":
+        nulls, rows = number(side, "nulls"), number(side, "count")
+        return percent(nulls / rows) if nulls is not None and rows else NONE
+    found = number(side, key)
+    if key == "distinct":
+        return count(found)
+    if found is None and text(side, key):
+        return when(side[key])  # a column of times has them as text
+    return decimal(found)
+
+
+def _numeric(inputs: ReportInputs, name: str, column: Any) -> tuple[Cell, ...]:
+    middle = [number(column, side, "q50") for side in ("train", "test")]
+    alt = f"Histogram of {name}; median {decimal(middle[0])} in train, {decimal(middle[1])} in test"
+    graphic = histogram(_histogram(column, "train"), _histogram(column, "test"), alt)
+    keys = ("nulls", "distinct", "mean", "std", "min", "q50", "max")
+    return (_name(inputs, name, column), *(_both(column, key) for key in keys), graphic)
+
+
+def _histogram(column: Any, side: str) -> Histogram | None:
+    edges, counts = (numbers(column, side, "histogram", key) for key in ("edges", "counts"))
+    return (edges, counts) if edges and counts else None
+
+
+def _counted(inputs: ReportInputs, name: str, column: Any) -> tuple[Cell, ...]:
+    top = Pair(_top(mapping(column, "train")), _top(mapping(column, "test")))
+    return (_name(inputs, name, column), _both(column, "nulls"), _both(column, "distinct"), top)
+
+
+def _top(side: dict[str, Any]) -> str:
+    rows = number(side, "count") or 0
+    shown = []
+    for item in listing(side, "top")[:5]:
+        if isinstance(item, list) and len(item) == 2 and (found := number({"n": item[1]}, "n")):
+            value = "null" if item[0] is None else label(item[0], 24)
+            shown.append(f"{value} {percent(found / rows)}" if rows else value)
+    return ", ".join(shown) or NONE
+
+
+def _split(inputs: ReportInputs, split: dict[str, Any]) -> Figure | None:
+    test_from = instant(text(split, "test_from"))
+    periods = [p for fold in records(split, "folds") if (p := _period(fold))]
+    if test_from is None or not periods:
+        return None
+    step = max((p.valid_until - p.valid_from for p in periods), default=timedelta(days=1))
+    column = mapping(inputs.metrics("preprocess"), "profile", inputs.time_column or "")
+    first = instant(mapping(column, "train").get("min"))
+    last = instant(mapping(column, "test").get("max"))
+    earliest = min(p.train_until for p in periods)
+    begin = first if first is not None and first < earliest else earliest - 3 * step
+    end = last if last is not None and last > test_from else test_from + 2 * step
+    return split_bars(begin, periods, test_from, end, exact=begin == first)
+
+
+def _period(fold: dict[str, Any]) -> Period | None:
+    ends: list[datetime] = []
+    for key in ("train_until", "valid_from", "valid_until"):
+        found = instant(text(fold, key))
+        if found is None:
+            return None
+        ends.append(found)
+    return Period(*ends)
+
+
+def _folds(split: dict[str, Any]) -> Table:
+    rows = [
+        (str(n), *(when(fold.get(key)) for key in ("train_until", "valid_from", "valid_until")),
+         count(number(fold, "rows_train")), count(number(fold, "rows_valid")))
+        for n, fold in enumerate(records(split, "folds"), 1)
+    ]  # fmt: skip
+    note = f"Held-out test from {when(split['test_from'])}." if text(split, "test_from") else ""
+    return Table("Folds of the cross-validation", _FOLDS, rows, note)

@@ -1,0 +1,167 @@
+"""Run a pipeline on its cron expression: one run at a time, one run for each interval."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from croniter import croniter
+from rich.console import Console
+
+from pipeline.config import PipelineConfig, load_config
+from pipeline.config.schedule import ScheduleConfig
+from pipeline.errors import ConfigError
+from pipeline.store import Store
+from pipeline.store.layout import write_text
+
+STOP_SECONDS = 10.0
+"""A run that is told to stop gets this long before it is killed; it resumes next time."""
+
+_NAP_SECONDS = 5.0
+_log = logging.getLogger(__name__)
+_console = Console(stderr=True)
+
+
+def next_time(schedule: ScheduleConfig, after: datetime) -> datetime:
+    """The first instant after ``after`` that the expression names, in the schedule's zone."""
+    zone = ZoneInfo(schedule.timezone)
+    found: datetime = croniter(schedule.cron, after.astimezone(zone)).get_next(datetime)
+    return found
+
+
+def interval_name(instant: datetime) -> str:
+    """An interval's name: its wall-clock time.
+
+    The hour that a clock set back repeats is therefore one interval, not two.
+    """
+    return instant.strftime("%Y-%m-%dT%H-%M")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Which intervals were run; shared by every scheduler of the pipeline on this store."""
+
+    folder: Path
+
+    def claim(self, interval: str) -> bool:
+        """Take an interval; False if it was taken before, by this scheduler or another."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(self._path(interval), os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            return False
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(json.dumps({"interval": interval, "status": "started"}))
+        return True
+
+    def finish(self, interval: str, exit_code: int, seconds: float) -> None:
+        record = {
+            "interval": interval,
+            "status": "done" if exit_code == 0 else "failed",
+            "exit_code": exit_code,
+            "seconds": round(seconds, 1),
+        }
+        write_text(self._path(interval), json.dumps(record))
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(p.read_text()) for p in sorted(self.folder.glob("*.json"))]
+
+    def _path(self, interval: str) -> Path:
+        return self.folder / f"{interval}.json"
+
+
+class Stopped(Exception):
+    """SIGTERM or SIGINT came."""
+
+
+def serve(config_file: Path, *, env: str | None, overrides: Sequence[str]) -> None:
+    """Wait for each interval and run the pipeline in a process of its own; until told to stop.
+
+    A run that takes longer than an interval delays the next one; intervals missed meanwhile are
+    not made up for, because a later run covers what changed.
+
+    Raises:
+        ConfigError: no schedule, or not a cron expression.
+    """
+    config = load_config(config_file, env=env, overrides=overrides)
+    schedule = _checked(config)
+    ledger = Ledger(Store(config.store_path).schedule / config.name)
+    command = [sys.executable, "-m", "pipeline", "run", "-c", str(config_file)]
+    command += ["--env", env] if env else []
+    command += [word for text in overrides for word in ("--set", text)]
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        while True:
+            due = next_time(schedule, datetime.now(timezone.utc))
+            _say(f"next run of {config.name} at {due.isoformat(sep=' ', timespec='minutes')}")
+            _wait_until(due)
+            _run_interval(command, ledger, interval_name(due))
+    except Stopped:
+        _say("stopped")
+
+
+def _checked(config: PipelineConfig) -> ScheduleConfig:
+    if config.schedule is None:
+        raise ConfigError(
+            f"{config.name}: no schedule is configured",
+            hint='Add for example: schedule: {cron: "0 3 * * *", timezone: UTC}',
+        )
+    if not croniter.is_valid(config.schedule.cron):
+        raise ConfigError(
+            f"schedule.cron: {config.schedule.cron!r} is not a cron expression",
+            hint="Five fields: minute hour day-of-month month day-of-week.",
+        )
+    return config.schedule
+
+
+def _run_interval(command: list[str], ledger: Ledger, interval: str) -> None:
+    if not ledger.claim(interval):
+        _say(f"interval {interval} was run already")
+        return
+    start = time.monotonic()
+    # A process of its own, because neither a JVM nor RayDP can be started twice in one.
+    child = subprocess.Popen(command)
+    try:
+        code = child.wait()
+    except Stopped:
+        code = _end(child)
+        ledger.finish(interval, code, time.monotonic() - start)
+        raise
+    ledger.finish(interval, code, time.monotonic() - start)
+    _say(f"interval {interval} ended with exit code {code}")
+
+
+def _end(child: subprocess.Popen[bytes]) -> int:
+    child.terminate()
+    try:
+        return child.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return child.wait()
+
+
+def _wait_until(due: datetime) -> None:
+    """Short naps against the wall clock, so that a clock set anew is noticed."""
+    while (left := (due - datetime.now(timezone.utc)).total_seconds()) > 0:
+        time.sleep(min(left, _NAP_SECONDS))
+
+
+def _stop(*_: Any) -> None:
+    raise Stopped
+
+
+def _say(text: str) -> None:
+    _log.info(text)
+    _console.print(text, highlight=False)

@@ -1,0 +1,109 @@
+"""The Ray part of scoring: one task a block, and finished blocks kept for a run that resumes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.engines import TasksConfig
+from pipeline.engines.bounded import run_bounded, task_options
+from pipeline.errors import StageFailed
+from pipeline.scoring.drift import Profile
+from pipeline.scoring.tasks import Scored, ScoreSettings, profile_block, score_block
+from pipeline.training.result import error_text
+from pipeline.training.settings import FitSettings
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class BlockWork:
+    """One block: its number, what its result depends on, and where its files go."""
+
+    number: int
+    key: str
+    predictions: Path
+    quarantine: Path
+
+
+def profile_blocks(settings: FitSettings, blocks: Sequence[Any]) -> Profile:
+    """The training rows' profile, over all blocks."""
+    import ray
+
+    profile: Profile = ray.get(ray.remote(profile_block).remote(settings, *blocks))
+    return profile
+
+
+def score_blocks(
+    settings: ScoreSettings,
+    blocks: Sequence[Any],
+    keys: Sequence[str],
+    folder: Path,
+    *,
+    tasks: TasksConfig,
+    cpus: int,
+    progress: Progress,
+) -> list[tuple[BlockWork, Scored]]:
+    """Score every block, in order; a block whose predictions are there is not predicted again.
+
+    Args:
+        settings: models, roles and rows wanted.
+        blocks: references to the feature table's blocks.
+        keys: for each block a hash of everything that its predictions depend on.
+        folder: where finished blocks are kept until the artifact is published.
+        tasks: what a task asks of Ray.
+        cpus: CPUs that Ray has for tasks.
+        progress: called with (done, total, what).
+
+    Raises:
+        StageFailed: a block's task failed, or lost its worker more than ``max_retries`` times.
+    """
+    import ray
+
+    work = [
+        BlockWork(i, key, folder / f"{key}.parquet", folder / f"{key}.quarantine.parquet")
+        for i, key in enumerate(keys)
+    ]
+    waiting = work[::-1]
+    done: dict[int, Scored] = {}
+    attempts: Counter[int] = Counter()
+    shared = ray.put(settings)
+    remote = ray.remote(**task_options(tasks))(score_block)
+    for end in run_bounded(
+        lambda: waiting.pop() if waiting else None,
+        lambda item: remote.remote(
+            shared, str(item.predictions), str(item.quarantine), blocks[item.number]
+        ),
+        in_flight=max(1, int(cpus / tasks.num_cpus)) * tasks.in_flight_per_cpu,
+    ):
+        number = end.item.number
+        if end.error is None:
+            done[number] = end.value
+            progress(len(done), len(work), "blocks scored")
+            continue
+        attempts[number] += 1
+        lost = isinstance(end.error, ray.exceptions.RayError)
+        if not lost or attempts[number] > tasks.max_retries:
+            raise StageFailed(f"scoring block {number} failed: {error_text(end.error)}") from (
+                end.error
+            )
+        waiting.append(end.item)
+    return [(item, done[item.number]) for item in work]
+
+
+def timeline(results: Sequence[tuple[BlockWork, Scored]], started: float) -> list[dict[str, Any]]:
+    """When and where each block was scored, in seconds since ``started``."""
+    return [
+        {
+            "label": f"block {item.number}",
+            "kind": "score",
+            "worker": scored.worker,
+            "start": round(scored.started - started, 3),
+            "stop": round(scored.stopped - started, 3),
+            "fits": 0,
+        }
+        for item, scored in results
+    ]

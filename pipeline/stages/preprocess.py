@@ -1,0 +1,113 @@
+"""``preprocess``: typed tables to one table of features, by the configuration's SQL."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+
+from pipeline.config import PipelineConfig
+from pipeline.dataprep.features import feature_table, write_features
+from pipeline.dataprep.profile import profile_features, suspicious_features
+from pipeline.dataprep.sql import run_steps
+from pipeline.errors import DataRefused
+from pipeline.handoff.blocks import plan_blocks, read_block
+from pipeline.handoff.verify import table_checksums
+from pipeline.stages.context import StageContext
+from pipeline.store import Artifact
+from pipeline.store.artifact import Outcome
+from pipeline.store.layout import write_text
+from pipeline.training.folds import microseconds, time_folds
+
+
+def run(context: StageContext, folder: Path) -> Outcome:
+    """Run the SQL steps over the ingested sources; write, describe and sum up their result."""
+    config, ingest = context.config, context.artifacts["ingest"]
+    context.progress(0, 0, f"{len(config.preprocess.steps)} SQL steps")
+    frame = _features(context.engines.spark(), config, ingest)
+    write_features(frame, config.preprocess, folder / "features")
+    blocks = plan_blocks([str(p) for p in sorted((folder / "features").glob("part-*.parquet"))])
+    rows = sum(spec.rows for spec in blocks.specs)
+    rows_in = _rows_in(config, ingest, rows)
+    context.progress(0, 0, f"profile of {rows:,} rows")
+    split = _split(config, folder / "features")
+    write_text(folder / "split.json", json.dumps(split, indent=1) + "\n")
+    profile = profile_features(folder / "features", config.preprocess)
+    return Outcome(
+        rows_in=rows_in,
+        rows_out=rows,
+        metrics={
+            "steps": [{"name": s.name, "sql": s.sql} for s in config.preprocess.steps],
+            "rows_dropped_by_sql": rows_in - rows if config.preprocess.main else None,
+            "split": split,
+            "segments": _segments(config, folder / "features"),
+            "suspicious": suspicious_features(folder / "features", config.preprocess),
+            "profile": profile,
+            "columns": {field.name: str(field.type) for field in blocks.schema},
+            # Of the files as they are read back, so that convert can prove what arrives in Ray.
+            "checksums": table_checksums(read_block(s, blocks.schema) for s in blocks.specs),
+        },
+    )
+
+
+def _features(spark: SparkSession, config: PipelineConfig, ingest: Artifact) -> DataFrame:
+    steps = [(s.name, config.path(s.sql).read_text("utf-8")) for s in config.preprocess.steps]
+    for source in config.ingest.sources:
+        files = [str(path) for path in ingest.files(source)]
+        spark.read.parquet(*files).createOrReplaceTempView(source)
+    return feature_table(run_steps(spark, steps, config.preprocess.params), config.preprocess)
+
+
+def _rows_in(config: PipelineConfig, ingest: Artifact, rows_out: int) -> int:
+    sources = ingest.manifest.metrics["sources"]
+    main = config.preprocess.main
+    if main is None:
+        return sum(int(source["rows_out"]) for source in sources.values())
+    rows_in = int(sources[main]["rows_out"])
+    if rows_out > rows_in:
+        raise DataRefused(
+            f"preprocess makes {rows_out:,} rows of the {rows_in:,} of {main!r}: "
+            "a join in the SQL multiplies rows",
+            hint="Join on columns that are unique in the other table, or aggregate it first.",
+        )
+    return rows_in
+
+
+def _split(config: PipelineConfig, folder: Path) -> dict[str, Any]:
+    """The plan of the split, with the rows on each side of every border."""
+    plan, split = config.preprocess, config.preprocess.split
+    table = pq.read_table(folder, columns=[plan.time, plan.target])
+    labelled = np.isfinite(table.column(plan.target).to_numpy())
+    times = table.column(plan.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+    test = times >= microseconds(split.test_from)
+    train_times = times[~test & labelled]
+    folds = zip(split.periods(), time_folds(train_times, split.periods()), strict=True)
+    return {
+        "test_from": split.test_from.isoformat(),
+        "train_rows": int(np.count_nonzero(~test)),
+        "train_rows_with_target": len(train_times),
+        "test_rows": int(np.count_nonzero(test)),
+        "test_rows_with_target": int(np.count_nonzero(test & labelled)),
+        "folds": [
+            {
+                "train_until": until.isoformat(),
+                "valid_from": start.isoformat(),
+                "valid_until": end.isoformat(),
+                "rows_train": len(train_rows),
+                "rows_valid": len(valid_rows),
+            }
+            for (until, start, end), (train_rows, valid_rows) in folds
+        ],
+    }
+
+
+def _segments(config: PipelineConfig, folder: Path) -> dict[str, int]:
+    columns = list(config.preprocess.segment)
+    counts = pq.read_table(folder, columns=columns).group_by(columns).aggregate([([], "count_all")])
+    rows = counts.column("count_all").to_pylist()
+    return {"count": len(rows), "largest": max(rows), "smallest": min(rows)}

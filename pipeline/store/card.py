@@ -1,0 +1,63 @@
+"""The dataset card: what ``convert`` verified, and all that is needed to open the data again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.store.layout import write_text
+
+CARD = "card.json"
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """A verified dataset: its files, its columns' roles, and how it is split.
+
+    Attributes:
+        artifact: fingerprint of the preprocess artifact that holds the files.
+        files: Parquet files below that artifact, in row order.
+        sha256: of each file.
+        rows: rows of each file.
+        columns: name → Arrow type, as text.
+        segment, key: columns that name the segment, and the row.
+        test_from: first instant of the test period, ISO 8601 UTC.
+        folds: per fold (end of training, start of validation, end of validation), ISO 8601 UTC.
+    """
+
+    artifact: str
+    files: tuple[str, ...]
+    sha256: tuple[str, ...]
+    rows: tuple[int, ...]
+    columns: dict[str, str]
+    key: tuple[str, ...]
+    time: str
+    segment: tuple[str, ...]
+    target: str
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    test_from: str
+    folds: tuple[tuple[str, str, str], ...]
+
+    @property
+    def test_start(self) -> datetime:
+        return datetime.fromisoformat(self.test_from)
+
+    @property
+    def periods(self) -> tuple[tuple[datetime, datetime, datetime], ...]:
+        instant = datetime.fromisoformat
+        return tuple((instant(a), instant(b), instant(c)) for a, b, c in self.folds)
+
+    def write(self, folder: Path) -> None:
+        write_text(folder / CARD, json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+
+def read_card(folder: Path) -> DatasetCard:
+    """The card of a published convert artifact."""
+    data: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    data["folds"] = tuple(tuple(fold) for fold in data["folds"])
+    return DatasetCard(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})

@@ -1,0 +1,1 @@
+"""Many fits, one champion a segment. Ray is named in ``packing`` and ``schedule`` alone."""

@@ -1,0 +1,53 @@
+"""Which fits are worth making: the reasons why one is skipped, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.training.result import FitResult
+
+
+def too_few_to_fit(rows: int, min_rows: int) -> str | None:
+    """Why a segment gets no model of its own, or None if it does.
+
+    Args:
+        rows: training rows of the segment, over all of the training period.
+        min_rows: ``train.min_rows``.
+    """
+    return f"{rows} training rows, fewer than min_rows = {min_rows}" if rows < min_rows else None
+
+
+def too_few_to_score(rows_valid: int, min_validation_rows: int) -> str | None:
+    """Why a fold of a segment is not scored, or None if it is."""
+    if rows_valid >= min_validation_rows:
+        return None
+    return f"{rows_valid} validation rows, fewer than min_validation_rows = {min_validation_rows}"
+
+
+def fold_skipped(
+    rows_train: int, rows_valid: int, *, rows: int, min_rows: int, min_validation_rows: int
+) -> str | None:
+    """Why a segment's own fit on one fold is skipped, or None if it is to be made.
+
+    Args:
+        rows_train: training rows of the fold.
+        rows_valid: validation rows of the fold.
+        rows: training rows of the segment, over all of the training period.
+        min_rows: ``train.min_rows``.
+        min_validation_rows: ``train.min_validation_rows``.
+    """
+    if reason := too_few_to_fit(rows, min_rows):
+        return reason
+    if rows_train < 2:
+        return f"{rows_train} training rows in this fold"
+    return too_few_to_score(rows_valid, min_validation_rows)
+
+
+def skipped_fits(
+    names: Iterable[str], segment: str, fold: int, rows_train: int, rows_valid: int, reason: str
+) -> list[FitResult]:
+    """The leaderboard's rows for own fits that are not made."""
+    return [
+        FitResult(segment, name, "own", fold, "skipped", None, rows_train, rows_valid, error=reason)
+        for name in names
+    ]

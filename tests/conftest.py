@@ -1,0 +1,64 @@
+"""One Spark, one Ray, shared by all tests of a session; both embedded, on two CPUs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.config import PipelineConfig, load_config
+from pipeline.config.engines import EnginesConfig
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from pipeline.engines.session import Engines
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[Engines]:
+    """Spark on Ray through RayDP, and embedded Ray."""
+    from pipeline.engines.session import Engines
+
+    config = EnginesConfig.model_validate({"ray": {"num_cpus": 2}})
+    with Engines(config, app_name="tests") as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def spark(engines: Engines) -> SparkSession:
+    """The session's Spark."""
+    return engines.spark()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the shipped configuration and sample, to edit freely."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copytree(ROOT / "data" / "sample", tmp_path / "data" / "sample")
+    return tmp_path
+
+
+@pytest.fixture
+def sample_config(project: Path) -> PipelineConfig:
+    """The shipped job on the sample, in a project and store of its own."""
+    return load_config(project / "conf" / "flights.yaml", env="sample")
+
+
+@pytest.fixture(autouse=True)
+def _no_leaking_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("PYSPARK_GATEWAY"):
+            monkeypatch.delenv(name)

@@ -1,0 +1,227 @@
+"""One contract for every mode: what arrives in Ray is what pyarrow reads from the files."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.engines.session import Engines
+from pipeline.errors import DataRefused, EngineError
+from pipeline.handoff import raydp_blocks
+from pipeline.handoff import to_ray as to_ray_module
+from pipeline.handoff.arrow_schema import canonical_schema, in_form
+from pipeline.handoff.checksum import column_checksums, merge
+from pipeline.handoff.to_ray import HandedOff, to_ray
+
+Mode = Literal["raydp", "parquet", "auto"]
+MODES: tuple[Mode, ...] = ("raydp", "parquet", "auto")
+UTC = dt.timezone.utc
+
+
+def every_kind() -> pa.Table:
+    """Two rows of values at the edges, and one of nulls, for each type that Spark writes."""
+    instant = pa.timestamp("us", tz="UTC")
+    edges = [dt.datetime(1582, 10, 4, tzinfo=UTC), dt.datetime(9999, 12, 31, 23, 59, tzinfo=UTC)]
+    local = [dt.datetime(2013, 3, 10, 2, 30), dt.datetime(2013, 11, 3, 1, 30, 0, 1)]
+    struct = pa.struct([("x", pa.int64()), ("y", pa.list_(pa.string()))])
+    return pa.table(
+        {
+            "i8": pa.array([-(2**7), 2**7 - 1, None], pa.int8()),
+            "i16": pa.array([-(2**15), 2**15 - 1, None], pa.int16()),
+            "i32": pa.array([-(2**31), 2**31 - 1, None], pa.int32()),
+            "i64": pa.array([-(2**63), 2**63 - 1, None], pa.int64()),
+            "u8": pa.array([0, 2**8 - 1, None], pa.uint8()),
+            "u32": pa.array([0, 2**32 - 1, None], pa.uint32()),
+            "f32": pa.array([float("nan"), 1.5, None], pa.float32()),
+            "f64": pa.array([float("-inf"), -0.0, None], pa.float64()),
+            "small": pa.array([Decimal("-9.99"), Decimal("0.01"), None], pa.decimal128(3, 2)),
+            "wide": pa.array([Decimal(10**37), Decimal(-1), None], pa.decimal128(38, 0)),
+            "flag": pa.array([True, False, None]),
+            "day": pa.array([dt.date(1, 1, 1), dt.date(2013, 3, 10), None]),
+            "instant": pa.array([*edges, None], instant),
+            "wall clock": pa.array([*local, None], pa.timestamp("us")),
+            "bytes": pa.array([b"", b"\x00\xff", None]),
+            "text": pa.array(["", "né 日本 🛫\n\u0000", None]),
+            "coded": pa.array(["a", "b", None]).dictionary_encode(),
+            "list": pa.array([[1, None], [], None], pa.list_(pa.int32())),
+            "struct": pa.array([{"x": 1, "y": ["a", None]}, {"x": None, "y": []}, None], struct),
+            "map": pa.array([[("a", 1)], [], None], pa.map_(pa.string(), pa.int64())),
+            "dot.ted `tick`": pa.array([1, 2, None], pa.int64()),
+            "nothing": pa.array([None, None, None], pa.string()),
+        }
+    )
+
+
+def write(folder: Path, tables: list[pa.Table]) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"part-{i:05d}.parquet" for i in range(len(tables))]
+    for file, table in zip(files, tables, strict=True):
+        pq.write_table(table, file, store_schema=False)
+    return [str(file) for file in files]
+
+
+def arrived(handed: HandedOff) -> list[pa.Table]:
+    import ray
+
+    tables: list[pa.Table] = ray.get(handed.blocks)
+    return tables
+
+
+def as_pyarrow_reads(file: str) -> pa.Table:
+    table = pq.read_table(file, partitioning=None)
+    return in_form(table, canonical_schema(table.schema))
+
+
+def assert_same(handed: HandedOff, files: list[str]) -> None:
+    tables = arrived(handed)
+    assert handed.files == files
+    for found, file in zip(tables, files, strict=True):
+        wanted = as_pyarrow_reads(file)
+        assert found.schema.equals(wanted.schema, check_metadata=True)
+        assert found.num_rows == wanted.num_rows
+        # Arrow's equality says that NaN differs from itself; the checksums do not.
+        assert column_checksums(found) == column_checksums(wanted)
+        assert str(found.to_pylist()) == str(wanted.to_pylist())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_type_and_null_arrives_as_pyarrow_reads_it(
+    mode: Mode, engines: Engines, tmp_path: Path
+) -> None:
+    files = write(tmp_path, [every_kind(), every_kind().slice(1)])
+    assert_same(to_ray(files, columns=None, mode=mode, engines=engines), files)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_twenty_files_of_any_size_keep_their_order(
+    mode: Mode, engines: Engines, tmp_path: Path
+) -> None:
+    # Spark sorts its partitions by size; the sizes here are in no order, and one file is empty.
+    sizes = [(i * 7919) % 1000 for i in range(20)]
+    assert 0 in sizes
+    tables = [
+        pa.table({"file": pa.array([i] * n, pa.int32()), "row": pa.array(range(n), pa.int64())})
+        for i, n in enumerate(sizes)
+    ]
+    files = write(tmp_path, tables)
+    handed = to_ray(files, columns=None, mode=mode, engines=engines)
+    assert handed.rows == sizes
+    assert [table.to_pydict() for table in arrived(handed)] == [t.to_pydict() for t in tables]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_columns_are_pruned_and_ordered(mode: Mode, engines: Engines, tmp_path: Path) -> None:
+    files = write(tmp_path, [every_kind()])
+    wanted = ["text", "dot.ted `tick`", "i8"]
+    (found,) = arrived(to_ray(files, columns=wanted, mode=mode, engines=engines))
+    assert found.equals(as_pyarrow_reads(files[0]).select(wanted))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_odd_paths_are_read_and_add_no_columns(
+    mode: Mode, engines: Engines, tmp_path: Path
+) -> None:
+    folder = tmp_path / "carrier=AA {x} [1] *" / "a%2Fb é"
+    files = write(folder, [every_kind().select(["i32"])])
+    assert_same(to_ray(files, columns=None, mode=mode, engines=engines), files)
+
+
+@pytest.mark.parametrize("mode", ("raydp", "parquet"))
+def test_a_large_file_becomes_the_same_blocks_in_row_order(
+    mode: Mode, engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = 20_000
+    monkeypatch.setattr(raydp_blocks, "SPLIT_BYTES", split)
+    monkeypatch.setattr(to_ray_module, "plan_blocks", lambda f, c: _plan_with_split(f, c, split))
+    file = str(tmp_path / "large.parquet")
+    table = pa.table({"row": pa.array(range(40_000), pa.int64())})
+    pq.write_table(table, file, row_group_size=1500, compression="none", use_dictionary=False)
+    handed = to_ray([file], columns=None, mode=mode, engines=engines)
+    assert len(handed.blocks) > 3
+    assert pa.concat_tables(arrived(handed)).equals(table)
+    assert [t.num_rows for t in arrived(handed)] == handed.rows
+
+
+def _plan_with_split(files: list[str], columns: list[str] | None, split: int) -> object:
+    from pipeline.handoff.blocks import plan_blocks
+
+    return plan_blocks(files, columns, split)
+
+
+def test_a_frame_larger_than_the_heap_share_goes_in_waves(
+    engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raydp_blocks, "_HEAP_SHARE", 1e-9)  # every file a wave of its own
+    files = write(tmp_path, [every_kind().slice(i) for i in range(3)])
+    assert_same(to_ray(files, columns=None, mode="raydp", engines=engines), files)
+
+
+def test_the_dataset_holds_the_same_rows(engines: Engines, tmp_path: Path) -> None:
+    files = write(tmp_path, [pa.table({"x": [1, 2]}), pa.table({"x": [3]})])
+    dataset = to_ray(files, columns=None, mode="parquet", engines=engines).dataset()
+    assert dataset.take_all() == [{"x": 1}, {"x": 2}, {"x": 3}]
+
+
+def test_auto_falls_back_to_parquet_and_says_why(
+    engines: Engines,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(to_ray_module, "choose_mode", lambda *_: ("raydp", "for the test"))
+    # Spark takes files whose names begin with "_" for hidden ones.
+    file = tmp_path / "_hidden.parquet"
+    pq.write_table(pa.table({"x": [1]}), file)
+    handed = to_ray([str(file)], columns=None, mode="auto", engines=engines)
+    assert handed.mode == "parquet"
+    assert handed.reason.startswith("raydp failed: ")
+    assert "falls back to parquet" in caplog.text
+    with pytest.raises(EngineError):
+        to_ray([str(file)], columns=None, mode="raydp", engines=engines)
+
+
+def test_a_lost_block_is_rebuilt_from_its_file(engines: Engines, tmp_path: Path) -> None:
+    engines.ray()
+    (file,) = write(tmp_path, [every_kind()])
+    from pipeline.handoff.blocks import plan_blocks
+
+    plan = plan_blocks([file])
+    gone = raydp_blocks._Source("raydp-executor-gone", 1, 0, "{}", "spark://gone")
+    table, (origin, rows) = raydp_blocks._fetch(gone, plan.specs[0], plan.schema)
+    assert (rows, origin != "raydp") == (3, True)
+    assert column_checksums(table) == column_checksums(as_pyarrow_reads(file))
+
+
+def test_files_that_cannot_be_handed_off_are_refused_by_name(
+    engines: Engines, tmp_path: Path
+) -> None:
+    (good,) = write(tmp_path, [pa.table({"x": pa.array([1], pa.int64())})])
+    other = str(tmp_path / "other.parquet")
+    pq.write_table(pa.table({"x": ["a"]}), other)
+    cut = str(tmp_path / "cut.parquet")
+    Path(cut).write_bytes(Path(good).read_bytes()[:-20])
+    cases = {
+        "no file to hand off": [],
+        "gone.parquet": [str(tmp_path / "gone.parquet")],
+        "cut.parquet": [good, cut],
+        "int64 in part-00000.parquet and string": [good, other],
+    }
+    for words, files in cases.items():
+        with pytest.raises(DataRefused, match=words):
+            to_ray(files, columns=None, mode="parquet", engines=engines)
+    with pytest.raises(DataRefused, match="no column 'y'"):
+        to_ray([good], columns=["y"], mode="parquet", engines=engines)
+
+
+def test_checksums_of_blocks_add_up_to_those_of_the_files(engines: Engines, tmp_path: Path) -> None:
+    files = write(tmp_path, [every_kind(), every_kind().slice(2)])
+    handed = to_ray(files, columns=None, mode="parquet", engines=engines)
+    found = merge(*(column_checksums(table) for table in arrived(handed)))
+    whole = pa.concat_tables([as_pyarrow_reads(file) for file in files])
+    assert found == column_checksums(whole)

@@ -1,0 +1,208 @@
+"""The page as text: what it holds, what it must not hold, how large it may grow."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import pickle
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from report_artifacts import make
+from report_html import Html
+
+from pipeline.errors import StoreError
+from pipeline.report.files import sample_rows
+from pipeline.report.inputs import STAGES, ReportInputs
+from pipeline.report.page import render
+
+_MISSING = "has no artifact in this run"
+_IDS = ["summary", "run", "data-in", "profile", "hand-off", "models", "held-out", "versions"]
+
+
+def test_the_contents_name_every_section_once(page: str) -> None:
+    html = Html(page)
+    links = [a["href"] for a in html.all("a") if a["href"] not in ("#main", "#top")]
+    assert links == [f"#{name}" for name in _IDS]
+    assert len(html.ids()) == len(set(html.ids()))
+    assert set(_IDS) <= set(html.ids())
+
+
+def test_the_page_shows_the_result(page: str) -> None:
+    text = Html(page).text.replace("\u00a0", " ")
+    for said in (
+        "On 52,911 held-out rows the champions predict with an RMSE of arr_delay of 36.47 min, "
+        "8.7 % below the baseline's 39.93 min.",
+        "its fingerprint changed: preprocess.features", "32 quarantined", "pooled_boosting",
+        "The other mode would have taken an estimated 81.2 % less time.", "some shift",
+    ):  # fmt: skip
+        assert said in text
+
+
+def test_the_page_can_load_and_run_nothing(page: str) -> None:
+    html = Html(page)
+    for tag, attributes in html.elements:
+        assert tag not in ("script", "iframe", "object", "embed", "form", "base")
+        assert not {"src", "srcset", "style", "xlink:href"} & set(attributes)
+        assert not [name for name in attributes if name.startswith("on")]
+        assert attributes.get("href", "#").startswith(("#", "data:,"))
+    assert "url(" not in html.style and "@import" not in html.style
+    digest = base64.b64encode(hashlib.sha256(html.style.encode()).digest()).decode()
+    policy = html.all("meta")[1]["content"]
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'; ")
+
+
+def test_plots_have_words_and_tables_have_captions(page: str) -> None:
+    html = Html(page)
+    plots = [a for a in html.all("svg") if a.get("class") in ("plot", "spark")]
+    assert len(plots) >= 9
+    assert all(len(a["aria-label"]) > 20 for a in plots)
+    assert len(html.all("caption")) == len(html.all("table"))
+    assert html.all("html")[0]["lang"] == "en"
+
+
+def test_the_same_inputs_give_the_same_bytes(inputs: ReportInputs, page: str) -> None:
+    code = (
+        "import pickle, sys; from pipeline.report.page import render; "
+        "sys.stdout.buffer.write(render(pickle.load(sys.stdin.buffer)).encode())"
+    )
+    again = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(inputs),
+        env={**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=True,
+    )
+    assert again.stdout.decode() == page
+
+
+def test_hostile_text_stays_text(hostile: str, hostile_page: str, page: str) -> None:
+    html, plain = Html(hostile_page), Html(page)
+    assert {tag for tag, _ in html.elements} == {tag for tag, _ in plain.elements}
+    assert (
+        "{{7*7}}" in html.text
+        and "\u2039ESC\u203a[31m" in html.text
+        and "\u2039U+202E\u203a" in html.text
+    )
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", hostile_page)
+    assert html.style == plain.style
+    hostile_page.encode()  # and no lone surrogate
+
+
+def test_secrets_of_the_configuration_stay_hidden(page: str) -> None:
+    assert "hunter2" not in page
+    assert "password: '***'" in Html(page).text
+
+
+@pytest.mark.parametrize("ran", range(len(STAGES)))
+def test_a_run_that_got_only_so_far_has_a_page(inputs: ReportInputs, ran: int) -> None:
+    there = STAGES[:ran]
+    part = replace(
+        inputs,
+        manifests={stage: inputs.manifests[stage] for stage in there},
+        folders={stage: inputs.folders[stage] for stage in there},
+    )
+    assert render(part).count(_MISSING) == (5 - ran) + (ran == 0)
+
+
+def test_a_page_of_nothing_says_so() -> None:
+    text = Html(render(ReportInputs("Nothing", "none"))).text
+    assert text.count(_MISSING) == 6
+    assert "No held-out test has been scored" in text
+
+
+def test_a_failed_stage_is_said_first(inputs: ReportInputs) -> None:
+    stages = [{"stage": "ingest", "action": "failed", "reason": "no column \u202edep_time"}]
+    text = Html(render(replace(inputs, run={"status": "failed", "stages": stages}))).text
+    assert "The stage ingest failed: no column \u2039U+202E\u203adep_time" in text
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    inputs = make(tmp_path / "a")
+    path = inputs.folders["train"] / "leaderboard.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(StoreError, match=r"leaderboard\.parquet"):
+        render(inputs)
+
+
+@pytest.mark.parametrize(
+    ("columns", "plots"),
+    [
+        ({"arr_delay": [None, None], "prediction": [1.0, 2.0], "baseline": [0.0, 0.0]}, 0),
+        ({"arr_delay": [1.0], "prediction": [1.0], "baseline": [1.0]}, 3),
+        ({"arr_delay": [1, 5], "prediction": [2.0, float("nan")], "baseline": [None, None]}, 3),
+        ({"arr_delay": [1.0, 2.0], "prediction": [2.0, 3.0]}, 3),
+        ({"arr_delay": ["a"], "prediction": [2.0], "baseline": [0.0]}, 0),
+        ({"prediction": [2.0]}, 0),
+        ({"arr_delay": [Decimal("1.5"), Decimal(2)], "prediction": [2.0, 3.0],
+          "baseline": [1.0, 1.0], "sched_dep": [datetime(2013, 11, 1), datetime(2023, 1, 1)]}, 4),
+    ],
+)  # fmt: skip
+def test_few_or_odd_predictions_are_plotted_as_far_as_they_go(
+    inputs: ReportInputs, tmp_path: Path, columns: dict[str, Any], plots: int
+) -> None:
+    (tmp_path / "predictions").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "predictions" / "part-0.parquet")
+    html = Html(render(replace(inputs, folders={"infer": tmp_path})))
+    shown = [a for a in html.all("svg") if a.get("class") == "plot"]
+    assert len(shown) == 2 + plots  # the timeline and the split are always there
+    assert ("can be plotted" in html.text or "to plot" in html.text) == (plots == 0)
+
+
+def test_a_sample_of_many_predictions_is_the_same_each_time(tmp_path: Path) -> None:
+    for part in range(3):
+        rows = pa.table({"x": range(part * 1_000, (part + 1) * 1_000)})
+        pq.write_table(rows, tmp_path / f"part-{part}.parquet", row_group_size=77)
+    frame, step = sample_rows(tmp_path, ["x"], 700)
+    assert step == 5
+    assert frame["x"].tolist() == list(range(0, 3_000, 5))
+
+
+def test_a_hundred_thousand_segments_stay_a_small_page(tmp_path: Path) -> None:
+    page = render(make(tmp_path / "many", segments=100_000))
+    assert len(page.encode()) < 2_000_000
+    assert "40 of 100,000 segments" in page
+    assert "99,960" in page
+
+
+def test_the_usual_page_is_small(page: str) -> None:
+    assert len(page.encode()) < 400_000
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_odd_values_never_stop_the_report(inputs: ReportInputs, seed: int) -> None:
+    """A report is most wanted when something is wrong."""
+    rng = random.Random(seed)
+    odd = [None, float("nan"), float("inf"), -1, "", "x", [], {}, [None], True, "\ud800", 10**30]
+    manifests = _spoiled(inputs.manifests, rng, odd)
+    run, events = _spoiled(inputs.run, rng, odd), _spoiled(inputs.events, rng, odd)
+    spoiled = replace(inputs, manifests=manifests, run=run, events=events, folders={})
+    render(spoiled).encode()
+
+
+def _spoiled(value: Any, rng: random.Random, odd: list[Any]) -> Any:
+    """The value with some of its parts, large or small, replaced; the top level stays."""
+    if isinstance(value, dict):
+        return dict(_parts(value.items(), rng, odd))
+    if isinstance(value, list):
+        return [part for _, part in _parts(enumerate(value), rng, odd)]
+    return value
+
+
+def _parts(parts: Any, rng: random.Random, odd: list[Any]) -> Iterator[tuple[Any, Any]]:
+    for key, part in parts:
+        top = key in STAGES or isinstance(key, int)
+        spoil = not top and rng.random() < 0.12
+        yield key, rng.choice(odd) if spoil else _spoiled(part, rng, odd)
