@@ -34,7 +34,9 @@ class StageSpec:
 SPECS: Mapping[StageName, StageSpec] = {
     "ingest": StageSpec((), ("dataprep", "stages/ingest.py"), ("pyspark",)),
     "preprocess": StageSpec(
-        ("ingest",), ("dataprep", "stages/preprocess.py", "handoff/checksum.py", "handoff/verify.py"), ("pyspark",)
+        ("ingest",),
+        ("dataprep", "stages/preprocess.py", "handoff/checksum.py", "handoff/verify.py"),
+        ("pyspark",),
     ),
     "convert": StageSpec(
         ("preprocess",), ("handoff", "stages/convert.py"), ("pyarrow", "raydp", "ray")

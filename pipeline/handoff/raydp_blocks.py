@@ -77,6 +77,12 @@ def blocks_through_spark(
     return [refs[spec] for spec in plan.specs]
 
 
+def _gist(problem: Exception) -> str:
+    # Java and Spark say what it is in the first line, a Ray task's traceback in the last.
+    lines = str(problem).strip().splitlines() or [type(problem).__name__]
+    return lines[-1 if "Traceback" in str(problem) or "ray::" in lines[0] else 0]
+
+
 @contextlib.contextmanager
 def _spark_errors() -> Iterator[None]:
     """Turn what Spark, py4j and Ray raise into the one error that ``auto`` falls back on."""
@@ -87,9 +93,8 @@ def _spark_errors() -> Iterator[None]:
     try:
         yield
     except (Py4JError, PySparkException, RayError) as problem:
-        first = next(iter(str(problem).splitlines()), type(problem).__name__)
         raise EngineError(
-            f"Spark or RayDP failed to carry the files: {first}",
+            f"Spark or RayDP failed to carry the files: {_gist(problem)}",
             hint="see spark-driver.log among the engines' logs, or use convert.mode: parquet",
         ) from problem
 
@@ -251,7 +256,21 @@ def _from_executor(source: _Source) -> pa.Table:
                 source.rdd, source.partition, source.schema_json, source.agent_url
             )
         )
-    return pa.ipc.open_stream(pa.BufferReader(stream)).read_all()
+    table = pa.ipc.open_stream(pa.BufferReader(stream)).read_all()
+    columns = [_with_offsets(column) for column in table.columns]
+    return pa.Table.from_arrays(columns, names=table.column_names)
+
+
+def _with_offsets(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Rewrite the buffers of a nested column.
+
+    Java leaves the offsets of an empty nested list out altogether; Ray's own serialisation of
+    Arrow stumbles over that ("Buffer #1 too small"). Concatenation writes them.
+    """
+    if not pa.types.is_nested(column.type):
+        return column
+    chunks = [pa.concat_arrays([chunk, chunk.slice(0, 0)]) for chunk in column.chunks]
+    return pa.chunked_array(chunks, column.type)
 
 
 @contextlib.contextmanager

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.config import PipelineConfig
-from pipeline.dataprep.features import feature_table, write_features
-from pipeline.dataprep.profile import profile_features, suspicious_features
+from pipeline.dataprep.profile import profile_features
 from pipeline.dataprep.sql import run_steps
+from pipeline.dataprep.write_features import write_features
 from pipeline.errors import DataRefused
 from pipeline.handoff.blocks import plan_blocks, read_block
 from pipeline.handoff.verify import table_checksums
@@ -28,26 +28,28 @@ from pipeline.training.folds import microseconds, time_folds
 def run(context: StageContext, folder: Path) -> Outcome:
     """Run the SQL steps over the ingested sources; write, describe and sum up their result."""
     config, ingest = context.config, context.artifacts["ingest"]
+    features = folder / "features"
     context.progress(0, 0, f"{len(config.preprocess.steps)} SQL steps")
-    frame = _features(context.engines.spark(), config, ingest)
-    write_features(frame, config.preprocess, folder / "features")
-    blocks = plan_blocks([str(p) for p in sorted((folder / "features").glob("part-*.parquet"))])
-    rows = sum(spec.rows for spec in blocks.specs)
-    rows_in = _rows_in(config, ingest, rows)
-    context.progress(0, 0, f"profile of {rows:,} rows")
-    split = _split(config, folder / "features")
+    written = write_features(
+        _frame(context.engines.spark(), config, ingest), config.preprocess, features
+    )
+    rows_in = _rows_in(config, ingest, written.rows)
+    context.progress(0, 0, f"profile of {written.rows:,} rows")
+    files = sorted(features.glob("part-*.parquet"))
+    split = _split(config, features)
     write_text(folder / "split.json", json.dumps(split, indent=1) + "\n")
-    profile = profile_features(folder / "features", config.preprocess)
+    profile = profile_features(files, config.preprocess)
+    blocks = plan_blocks([str(path) for path in files])
     return Outcome(
         rows_in=rows_in,
-        rows_out=rows,
+        rows_out=written.rows,
         metrics={
             "steps": [{"name": s.name, "sql": s.sql} for s in config.preprocess.steps],
-            "rows_dropped_by_sql": rows_in - rows if config.preprocess.main else None,
+            "rows_dropped_by_sql": rows_in - written.rows if config.preprocess.main else None,
             "split": split,
-            "segments": _segments(config, folder / "features"),
-            "suspicious": suspicious_features(folder / "features", config.preprocess),
-            "profile": profile,
+            "segments": _segments(config, features),
+            "suspicious": profile["suspicious"],
+            "profile": profile["columns"],
             "columns": {field.name: str(field.type) for field in blocks.schema},
             # Of the files as they are read back, so that convert can prove what arrives in Ray.
             "checksums": table_checksums(read_block(s, blocks.schema) for s in blocks.specs),
@@ -55,12 +57,13 @@ def run(context: StageContext, folder: Path) -> Outcome:
     )
 
 
-def _features(spark: SparkSession, config: PipelineConfig, ingest: Artifact) -> DataFrame:
+def _frame(spark: SparkSession, config: PipelineConfig, ingest: Artifact) -> DataFrame:
     steps = [(s.name, config.path(s.sql).read_text("utf-8")) for s in config.preprocess.steps]
-    for source in config.ingest.sources:
-        files = [str(path) for path in ingest.files(source)]
-        spark.read.parquet(*files).createOrReplaceTempView(source)
-    return feature_table(run_steps(spark, steps, config.preprocess.params), config.preprocess)
+    views = {
+        source: spark.read.parquet(*(str(path) for path in ingest.files(source)))
+        for source in config.ingest.sources
+    }
+    return run_steps(spark, steps, config.preprocess.params, views)
 
 
 def _rows_in(config: PipelineConfig, ingest: Artifact, rows_out: int) -> int:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+
+from pipeline.dataprep.sql import run_steps
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -64,7 +65,7 @@ def tables() -> Tables:
 @pytest.fixture(scope="module")
 def features(spark: SparkSession) -> pd.DataFrame:
     """The features of the committed sample, two hours ahead."""
-    return collected(run_steps(spark, SAMPLE, 2))
+    return features_of(spark, SAMPLE, 2)
 
 
 def test_features_equal_their_definitions(features: pd.DataFrame, tables: Tables) -> None:
@@ -82,7 +83,7 @@ def test_neither_the_order_of_rows_nor_partitions_matter_and_the_horizon_is_a_pa
 ) -> None:
     shuffled = {name: rows.sample(frac=1, random_state=7) for name, rows in tables.items()}
     write(shuffled, tmp_path)
-    found = collected(run_steps(spark, tmp_path, 3.5, lambda df: df.repartition(7)))
+    found = features_of(spark, tmp_path, 3.5, lambda df: df.repartition(7))
     assert_equal(found, oracle(tables, 3.5))
 
 
@@ -93,7 +94,7 @@ def test_what_becomes_known_after_the_horizon_changes_nothing(
     flight = features["origin_waiting_minutes"].idxmax()
     as_of = int(features.loc[flight, "scheduled_departure"]) - 2 * HOUR
     write(with_another_future(tables, as_of), tmp_path)
-    found = collected(run_steps(spark, tmp_path, 2))
+    found = features_of(spark, tmp_path, 2)
 
     changed = [name for name in found if not equal(found[name], features[name]).all()]
     assert len(changed) > 30, "the other future must be another one"
@@ -101,21 +102,19 @@ def test_what_becomes_known_after_the_horizon_changes_nothing(
     assert_equal(found.drop(columns="arr_delay").loc[[flight]], before)
 
 
-def run_steps(
+def features_of(
     spark: SparkSession,
     folder: Path,
     horizon_hours: float,
     arrange: Callable[[DataFrame], DataFrame] = lambda df: df,
-) -> DataFrame:
-    """The last step's frame over the tables in ``folder``."""
-    for name, schema in SCHEMAS.items():
-        rows = spark.read.csv(str(folder / f"{name}.csv.gz"), schema=schema, header=True)
-        arrange(rows).createOrReplaceTempView(name)
-    for path in STEPS:
-        sql = Template(path.read_text()).substitute(horizon_hours=horizon_hours)
-        step = spark.sql(sql)
-        step.createOrReplaceTempView(re.sub(r"^\d+_", "", path.stem))
-    return step
+) -> pd.DataFrame:
+    """The last step's rows over the tables in ``folder``."""
+    views = {
+        name: arrange(spark.read.csv(str(folder / f"{name}.csv.gz"), schema=schema, header=True))
+        for name, schema in SCHEMAS.items()
+    }
+    steps = [(re.sub(r"^\d+_", "", path.stem), path.read_text()) for path in STEPS]
+    return collected(run_steps(spark, steps, {"horizon_hours": horizon_hours}, views))
 
 
 def collected(frame: DataFrame) -> pd.DataFrame:

@@ -1,0 +1,71 @@
+"""Texts as typed values: null where a text is not exactly one value of the type.
+
+Spark's casts are taken as they are where they are strict, and fenced where they are lax: ``12.7``
+is not an integer, ``1d`` is not a number, ``2013`` is not a date, and no digit of a decimal is
+rounded away.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from pipeline.config.ingest import ColumnConfig
+
+_DATE = r"^(?!0000)\d{4}-\d{2}-\d{2}$"
+_ZONE = r"(Z|[+-]\d{2}(:?\d{2})?)?$"
+_TO_SECONDS = rf"^(?!0000)\d{{4}}-\d{{2}}-\d{{2}}[T ]\d{{2}}:\d{{2}}:\d{{2}}(\.\d{{1,9}})?{_ZONE}"
+_TO_MINUTES = rf"^((?!0000)\d{{4}}-\d{{2}}-\d{{2}}[T ]\d{{2}}:\d{{2}}){_ZONE}"
+
+
+def from_text(text: Column, column: ColumnConfig) -> Column:
+    """A column of texts without spaces around them as ``column.type``; null where it is not.
+
+    - int, long: digits with a sign; ``517.0``, as pandas writes integers beside nulls, is 517.
+    - float, double: decimal or exponent notation; no ``NaN`` and no infinity.
+    - decimal(p, s): digits with at most s of them behind the point, and zeros after those.
+    - boolean: true t yes y 1, false f no n 0, in any case.
+    - date: yyyy-MM-dd, or ``format``. Years 0001 to 9999.
+    - timestamp: ISO 8601 with Z or an offset, to UTC; without one it is UTC already; or
+      ``format``, by the same rule. Digits beyond microseconds are cut.
+    """
+    kind = column.type
+    if kind == "string":
+        return text
+    if kind in ("int", "long"):
+        whole = ~F.contains(text, F.lit("."))  # the common case, without a regular expression
+        return F.when(whole | text.rlike(r"^[+-]?\d+\.0*$"), text.cast(kind))
+    if kind in ("float", "double"):
+        java_only = text.rlike("[dDfFxXpP]")  # Java also reads 1d, 2f and 0x1p3
+        return F.when(~java_only, text.cast(kind))
+    if kind == "boolean":
+        return text.cast("boolean")
+    if kind == "date":
+        if column.format:
+            return _in_years(F.to_date(text, column.format))
+        return F.when(text.rlike(_DATE), text.cast("date"))
+    if kind == "timestamp":
+        if column.format:
+            return _in_years(F.to_timestamp(text, column.format))
+        return _iso_timestamp(text)
+    scale = int(kind[8:-1].split(",")[1])
+    return F.when(text.rlike(rf"^[+-]?(\d+\.?|\d*\.\d{{1,{max(scale, 1)}}})0*$"), text.cast(kind))
+
+
+def _iso_timestamp(text: Column) -> Column:
+    # One regular expression for the usual form: they cost more than the cast itself.
+    with_seconds = F.regexp_replace(text, _TO_MINUTES, "$1:00$2")
+    return (
+        F.when(text.rlike(_TO_SECONDS), text.cast("timestamp"))
+        .when(text.rlike(_DATE), text.cast("timestamp"))
+        .when(text.rlike(_TO_MINUTES), with_seconds.cast("timestamp"))
+    )
+
+
+def is_finite(value: Column) -> Column:
+    """True for floats and doubles that are neither NaN nor infinite; null for null."""
+    return ~F.isnan(value) & (F.abs(value) < float("inf"))
+
+
+def _in_years(value: Column) -> Column:
+    return F.when(F.year(value).between(1, 9999), value)

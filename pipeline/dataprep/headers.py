@@ -1,0 +1,207 @@
+"""The header of each CSV file, read on the driver before Spark starts any work.
+
+Spark either trusts a header's position (``enforceSchema``) or fails a whole job on it; here
+columns are found by name, file by file, and a file that cannot be used is named.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import csv
+import gzip
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import IO, cast
+
+from pipeline.config.ingest import SourceConfig
+from pipeline.errors import ConfigError, DataRefused
+
+MAX_HEADER_BYTES = 1 << 20
+_UNREADABLE = {".zst", ".xz", ".zip", ".7z", ".lz4", ".snappy", ".lzo", ".Z"}
+_MAGIC = {
+    b"\x1f\x8b": "gzip data without the ending .gz",
+    b"PK\x03\x04": "a ZIP archive",
+    b"PAR1": "a Parquet file",
+    b"BZh": "bzip2 data without the ending .bz2",
+    b"\x28\xb5\x2f\xfd": "zstandard data",
+    b"SQLite": "an SQLite database",
+}
+_BOMS = {codecs.BOM_UTF16_LE: "UTF-16LE", codecs.BOM_UTF16_BE: "UTF-16BE"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What files must share to be parsed together.
+
+    Attributes:
+        names: the header's names in the order of the file, spaces around them removed.
+        encoding: the encoding under Java's name, UTF-16 with its byte order.
+    """
+
+    names: tuple[str, ...]
+    encoding: str
+
+
+def delimiter_of(source: SourceConfig) -> str:
+    """The delimiter, with ``\\t`` spelled out in YAML understood as a tab."""
+    return source.delimiter.replace("\\t", "\t")
+
+
+def csv_layouts(name: str, source: SourceConfig, files: Sequence[str]) -> dict[Layout, list[str]]:
+    """Group the files by header, in the order of ``files``.
+
+    Raises:
+        DataRefused: a file is empty, is not CSV, cannot be decoded, or its header lacks a
+            declared column, names one twice, or has others than declared where that is refused.
+        ConfigError: the encoding is not known.
+    """
+    try:
+        codecs.lookup(source.encoding)
+    except LookupError as error:
+        raise ConfigError(
+            f"ingest.sources.{name}.encoding: must be a known encoding. Got {source.encoding!r}",
+            hint="write UTF-8, ISO-8859-1, windows-1252 or UTF-16",
+        ) from error
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda file: _layout_or_error(file, source), files))
+    refused = [item for item in found if isinstance(item, DataRefused)]
+    if refused:
+        lines = [f"source {name}: {error.message}" for error in refused[:10]]
+        more = [f"… and {len(refused) - 10} more files"] if len(refused) > 10 else []
+        raise DataRefused("\n".join(lines + more), hint=refused[0].hint)
+    groups: dict[Layout, list[str]] = {}
+    for file, layout in zip(files, found, strict=True):
+        groups.setdefault(cast(Layout, layout), []).append(file)
+    return groups
+
+
+def open_raw(path: str) -> IO[bytes]:
+    """A file's bytes, decompressed by its ending, as Spark does."""
+    suffix = Path(path).suffix
+    if suffix == ".gz":
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    return cast(IO[bytes], bz2.open(path, "rb")) if suffix == ".bz2" else Path(path).open("rb")
+
+
+def check_is_file(path: str) -> None:
+    """Refuse what Spark would read as a folder, or not see at all."""
+    if Path(path).is_dir():
+        raise DataRefused(f"{path} is a folder, not a file", hint="name the files inside it")
+    if Path(path).name.startswith(("_", ".")):
+        raise DataRefused(
+            f"{path}: Spark does not read files whose name begins with '_' or '.'",
+            hint="rename the file",
+        )
+
+
+def _layout_or_error(path: str, source: SourceConfig) -> Layout | DataRefused:
+    try:
+        check_is_file(path)
+        layout = _read_layout(path, source)
+        _check_names(path, layout.names, source)
+    except DataRefused as error:
+        return error
+    return layout
+
+
+def _read_layout(path: str, source: SourceConfig) -> Layout:
+    if Path(path).suffix in _UNREADABLE:
+        raise DataRefused(
+            f"{path}: Spark cannot read this compression", hint="compress the file with gzip"
+        )
+    try:
+        with open_raw(path) as stream:
+            head = stream.read(MAX_HEADER_BYTES)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataRefused(
+            f"{path} is not whole: {error}", hint="fetch the file again; it was cut or damaged"
+        ) from error
+    except OSError as error:
+        raise DataRefused(
+            f"{path} cannot be read: {error}", hint="check the path and its rights"
+        ) from error
+    if not head:
+        raise DataRefused(f"{path} is empty", hint="remove the file, or fetch it again")
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            raise DataRefused(f"{path} is not CSV: it is {kind}", hint="fix its name or its format")
+    encoding, text = _decode(path, head, source.encoding)
+    line = next((line for line in text.splitlines() if line.strip()), "")
+    if not line or "\0" in line:
+        raise DataRefused(
+            f"{path} has no header line that can be read as {source.encoding}",
+            hint="check the file and its declared encoding",
+        )
+    return Layout(_split(line, source), encoding)
+
+
+def _decode(path: str, head: bytes, encoding: str) -> tuple[str, str]:
+    codec = codecs.lookup(encoding).name
+    if codec == "utf-16":
+        encoding = _BOMS.get(head[:2], "UTF-16LE")
+        codec = encoding
+    elif codec == "utf-8" and head[:2] in _BOMS:
+        raise DataRefused(
+            f"{path} is written in UTF-16, not {encoding}", hint="declare encoding: UTF-16"
+        )
+    try:
+        # Only the first line counts; the head may end inside a character.
+        text = codecs.getincrementaldecoder(codec)("replace").decode(head)
+    except UnicodeError as error:
+        raise DataRefused(f"{path} cannot be read as {encoding}: {error}") from error
+    return encoding, text.removeprefix("\ufeff")
+
+
+def _split(line: str, source: SourceConfig) -> tuple[str, ...]:
+    delimiter = delimiter_of(source)
+    if len(delimiter) > 1:  # Python's reader takes one character
+        line, delimiter = line.replace(delimiter, "\x1f"), "\x1f"
+    cells = next(csv.reader([line], delimiter=delimiter, quotechar=source.quote))
+    return tuple(cell.strip() for cell in cells)
+
+
+def _check_names(path: str, names: tuple[str, ...], source: SourceConfig) -> None:
+    declared = list(source.columns)
+    missing = [column for column in declared if column not in names]
+    if missing and len(names) == 1 and len(declared) > 1:
+        other = next((mark for mark in ",;\t|" if mark in names[0]), None)
+        found = f"; it contains {other!r}" if other else ""
+        raise DataRefused(
+            f"{path}: its header is one column with delimiter {source.delimiter!r}{found}",
+            hint="set the source's delimiter",
+        )
+    folded = [name.casefold() for name in names if name]
+    twice = sorted({name for name in names if name and folded.count(name.casefold()) > 1})
+    if twice:
+        raise DataRefused(
+            f"{path}: header names that are equal but for their case: {', '.join(twice)}",
+            hint="rename one of them in the file",
+        )
+    if missing:
+        raise DataRefused(
+            f"{path}: {', '.join(describe_missing(missing, names))}; "
+            f"its header has {', '.join(names)}",
+            hint="add the column to the file, or remove it from the source's columns",
+        )
+    extra = [name for name in names if name not in source.columns]
+    if extra and source.extra_columns == "refuse":
+        raise DataRefused(
+            f"{path}: columns that are not declared: {', '.join(extra)}",
+            hint="declare them, or set extra_columns: ignore",
+        )
+
+
+def describe_missing(missing: Sequence[str], names: Sequence[str]) -> list[str]:
+    """One phrase a missing column, with the nearest name that is there."""
+    by_case = {name.casefold(): name for name in names}
+    phrases = []
+    for column in missing:
+        near = [by_case[column.casefold()]] if column.casefold() in by_case else []
+        near = near or get_close_matches(column, names, 1)
+        phrases.append(f"no column {column!r}" + (f" (there is {near[0]!r})" if near else ""))
+    return phrases

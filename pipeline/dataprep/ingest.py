@@ -1,0 +1,194 @@
+"""Sources into typed Parquet and a quarantine."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+
+from pipeline.config.ingest import SourceConfig
+from pipeline.dataprep.headers import open_raw
+from pipeline.dataprep.parts import count_rows, write_parts
+from pipeline.dataprep.quarantine import Reason, count_reasons, quarantine_table
+from pipeline.dataprep.read import read_source
+from pipeline.dataprep.schema import enforce
+from pipeline.dataprep.session import prepare_session
+from pipeline.errors import DataRefused, PipelineError, StageFailed
+
+
+@dataclass(frozen=True)
+class SourceResult:
+    """What became of one source's rows; ``rows_in == rows_out + rows_quarantined``."""
+
+    rows_in: int
+    rows_out: int
+    rows_quarantined: int
+    reasons: dict[str, int]
+
+
+def ingest_source(
+    spark: SparkSession,
+    source: SourceConfig,
+    name: str,
+    files: Sequence[str],
+    good_path: str | Path,
+    bad_path: str | Path,
+) -> SourceResult:
+    """Read a source, write its good rows and its broken rows as Parquet, and count both.
+
+    Clean data is read once. Only where rows are broken are the files read again for those, which
+    costs less than keeping every row of every source in memory or on disk in case one is.
+
+    Raises:
+        DataRefused: a file cannot be used; no row is left; or more rows are broken than
+            ``max_quarantined_share`` allows. Both folders may then hold files.
+        StageFailed: the rows written do not add up to the rows read.
+    """
+    prepare_session(spark)
+    with _unreadable_files_named(name, source, files):
+        raw = read_source(spark, source, name, files)
+        enforced = enforce(raw, source)
+        rows_in, broken, good_files = _write_good(enforced, list(source.columns), good_path)
+        bad_files = _write_bad(enforced, raw, name, broken, bad_path)
+    reasons = count_reasons(bad_files)
+    rows_out, quarantined = count_rows(good_files), count_rows(bad_files)
+    if rows_in != rows_out + quarantined:
+        raise StageFailed(
+            f"source {name}: {rows_in:,} rows read, but {rows_out:,} written and "
+            f"{quarantined:,} quarantined",
+            hint="a file changed while it was read; run again",
+        )
+    _refuse_bad_share(name, source, rows_in, quarantined, reasons)
+    return SourceResult(
+        rows_in, rows_out, quarantined, {reason.name: reason.count for reason in reasons}
+    )
+
+
+def ingest_all(
+    spark: SparkSession,
+    sources: Mapping[str, SourceConfig],
+    files_by_source: Mapping[str, Sequence[str]],
+    folder: str | Path,
+    threads: int = 4,
+) -> dict[str, SourceResult]:
+    """Ingest sources side by side: ``folder/<source>/`` and ``folder/quarantine/<source>/``.
+
+    Spark runs jobs of several threads at once, so that small sources fill the cores that a big
+    one leaves idle.
+
+    Raises:
+        PipelineError: one source failed, its own error; several, their messages together.
+    """
+
+    def ingest(name: str) -> SourceResult:
+        good, bad = Path(folder) / name, Path(folder) / "quarantine" / name
+        return ingest_source(spark, sources[name], name, files_by_source[name], good, bad)
+
+    with ThreadPoolExecutor(max(threads, 1), thread_name_prefix="ingest") as pool:
+        futures = {name: pool.submit(ingest, name) for name in sources}
+    errors = [future.exception() for future in futures.values()]
+    failed = [error for error in errors if error is not None]
+    refused = [error for error in failed if isinstance(error, PipelineError)]
+    if len(failed) > len(refused):
+        raise next(error for error in failed if not isinstance(error, PipelineError))
+    if len(refused) > 1:
+        worst = next((error for error in refused if isinstance(error, StageFailed)), refused[0])
+        raise type(worst)("\n".join(error.message for error in refused), hint=worst.hint)
+    if refused:
+        raise refused[0]
+    return {name: future.result() for name, future in futures.items()}
+
+
+def _write_good(
+    enforced: DataFrame, columns: list[str], path: str | Path
+) -> tuple[int, int, list[Path]]:
+    """Write the good rows; count all rows and the broken ones in the same pass."""
+    counts = Observation()
+    broken = F.size("_reasons") > 0
+    observed = enforced.select(*columns, broken.alias("_broken")).observe(
+        counts, F.count("*").alias("rows"), F.count_if("_broken").alias("broken")
+    )
+    files = write_parts(observed.filter(~F.col("_broken")).select(*columns), path)
+    return counts.get["rows"], counts.get["broken"], files
+
+
+def _write_bad(
+    enforced: DataFrame, raw: DataFrame, name: str, broken: int, path: str | Path
+) -> list[Path]:
+    if broken:
+        bad = enforced.filter(F.size("_reasons") > 0)
+        return write_parts(quarantine_table(bad, raw, name), path)
+    reason = pa.struct([("rule", pa.string()), ("column", pa.string()), ("value", pa.string())])
+    fields = [("source", pa.string()), ("file", pa.string()), ("row", pa.int64())]
+    schema = pa.schema([*fields, ("raw", pa.string()), ("reasons", pa.list_(reason))])
+    Path(path).mkdir(parents=True, exist_ok=True)
+    file = Path(path) / "part-00000.parquet"
+    pq.write_table(schema.empty_table(), file, compression="zstd")
+    return [file]
+
+
+def _refuse_bad_share(
+    name: str, source: SourceConfig, rows: int, quarantined: int, reasons: list[Reason]
+) -> None:
+    if not rows:
+        raise DataRefused(
+            f"source {name}: its files hold headers and no row", hint="check the export"
+        )
+    share = quarantined / rows
+    if quarantined < rows and share <= source.max_quarantined_share:
+        return
+    top = "".join(f"\n    {reason}" for reason in reasons[:5])
+    limit = (
+        "no row is left"
+        if quarantined == rows
+        else f"max_quarantined_share allows {source.max_quarantined_share:.1%}"
+    )
+    raise DataRefused(
+        f"source {name}: {quarantined:,} of {rows:,} rows ({share:.1%}) break a rule; "
+        f"{limit}. Most frequent:{top}",
+        hint="correct the declared columns or the files, or raise max_quarantined_share",
+    )
+
+
+@contextmanager
+def _unreadable_files_named(
+    name: str, source: SourceConfig, files: Sequence[str]
+) -> Iterator[None]:
+    """Turn Spark's failure to read into an error that names the damaged file."""
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        # Only now is every file read to its end on the driver; whole files never pay for it.
+        damaged = [found for file in files if (found := _damage(file, source.format))]
+        if damaged:
+            raise DataRefused(
+                f"source {name}: {'; '.join(damaged)}", hint="fetch the file again"
+            ) from error
+        first = str(error).strip().splitlines()[0]
+        raise StageFailed(f"source {name}: Spark could not read it: {first}") from error
+
+
+def _damage(path: str, file_format: str) -> str | None:
+    try:
+        if file_format == "parquet":
+            with pq.ParquetFile(path) as parquet:
+                for _ in parquet.iter_batches():
+                    pass
+        else:
+            with open_raw(path) as stream:
+                while stream.read(1 << 20):
+                    pass
+    except (EOFError, OSError, zlib.error, gzip.BadGzipFile, pa.ArrowException) as error:
+        return f"{path} is damaged or cut: {str(error).splitlines()[0]}"
+    return None

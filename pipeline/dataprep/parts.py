@@ -1,0 +1,45 @@
+"""Parquet files with stable names out of a Spark write."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+
+_SCRATCH = "_spark_write"  # Spark and Arrow do not see names that begin with an underscore
+
+
+def write_parts(frame: DataFrame, folder: str | Path) -> list[Path]:
+    """Write a frame as ``folder/part-00000.parquet`` and on, one file a non-empty partition.
+
+    Spark puts a random name into each file's and leaves marker and checksum files behind; the
+    names here depend on the partitions alone. A frame without rows gives one file with its
+    schema. The folder is the caller's to publish.
+
+    Raises:
+        FileExistsError: the folder holds part files already.
+    """
+    folder = Path(folder)
+    if any(folder.glob("part-*.parquet")):
+        raise FileExistsError(f"{folder} holds part files already")
+    scratch = folder / _SCRATCH
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a crash of this folder's last writer
+    frame.write.mode("error").parquet(scratch.as_uri() if scratch.is_absolute() else str(scratch))
+    parts = sorted(scratch.glob("part-*.parquet"), key=lambda path: path.name[:10])
+    filled = [part for part in parts if _rows(part)] or parts[:1]
+    targets = [folder / f"part-{index:05d}.parquet" for index in range(len(filled))]
+    for part, target in zip(filled, targets, strict=True):
+        part.rename(target)
+    shutil.rmtree(scratch)
+    return targets
+
+
+def count_rows(files: list[Path]) -> int:
+    """Rows of Parquet files, from their footers."""
+    return sum(_rows(file) for file in files)
+
+
+def _rows(path: Path) -> int:
+    return int(pq.read_metadata(path).num_rows)

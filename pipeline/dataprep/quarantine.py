@@ -1,0 +1,105 @@
+"""Broken rows set aside with their reasons, and the reasons counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+MAX_RAW_CHARS = 10_000
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One rule that rows of a source broke.
+
+    Attributes:
+        rule: for example ``not_a_int``.
+        column: the column, several joined by commas, or "" for the record as a whole.
+        count: rows that broke it; a row can break several.
+        value: a value that broke it, from the first such row.
+        file, row: where that row stands.
+    """
+
+    rule: str
+    column: str
+    count: int
+    value: str | None
+    file: str
+    row: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.column}: {self.rule}" if self.column else self.rule
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.count:,} rows; {self.value!r} in {self.file} row {self.row})"
+
+
+def split_good_bad(enforced: DataFrame, columns: Sequence[str]) -> tuple[DataFrame, DataFrame]:
+    """Rows without a reason, with the declared columns alone; and the others, as they were."""
+    broken = F.size("_reasons") > 0
+    return enforced.filter(~broken).select(*columns), enforced.filter(broken)
+
+
+def quarantine_table(bad: DataFrame, raw: DataFrame, source_name: str) -> DataFrame:
+    """Broken rows as they are stored.
+
+    Returns:
+        ``source, file, row, raw, reasons``: the source's name; the file's path; the record's
+        number in its file from 1, headers and blank lines not counted; its text, cut at 10,000
+        characters; array<struct<rule, column, value>>. Ordered by file and row.
+    """
+    numbered = with_row_numbers(bad, raw)
+    # A URI keeps "+" as it is, but decoding takes it for a space.
+    path = F.url_decode(F.regexp_replace(F.regexp_replace("_file", "^file:/*", "/"), r"\+", "%2B"))
+    return numbered.select(
+        F.lit(source_name).alias("source"),
+        path.alias("file"),
+        F.col("_row").alias("row"),
+        F.substring("_raw", 1, MAX_RAW_CHARS).alias("raw"),
+        F.col("_reasons").alias("reasons"),
+    ).orderBy("file", "row")
+
+
+def with_row_numbers(bad: DataFrame, raw: DataFrame) -> DataFrame:
+    """Fill ``_row`` where reading could not know it, by counting the rows of each part of a file.
+
+    Spark numbers rows by task, and a task reads one or more parts of files one after the other;
+    so a row's number is its place after its part's first row, plus the rows of earlier parts.
+    """
+    parts = raw.groupBy("_file", "_block").agg(
+        F.min("_line").alias("_first"), F.count("*").alias("_rows")
+    )
+    earlier = Window.partitionBy("_file").orderBy("_block")
+    offset = F.sum("_rows").over(earlier) - F.col("_rows") - F.col("_first") + 1
+    offsets = parts.select("_file", "_block", offset.alias("_offset"))
+    joined = bad.join(F.broadcast(offsets), ["_file", "_block"])
+    row = F.coalesce("_row", F.col("_line") + F.col("_offset"))
+    return joined.select(
+        *(row.alias(name) if name == "_row" else F.col(f"`{name}`") for name in bad.columns)
+    )
+
+
+def count_reasons(files: Sequence[Path]) -> list[Reason]:
+    """Count the reasons in written quarantine files, the most frequent first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], tuple[str | None, str, int]] = {}
+    for file in files:
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(columns=["file", "row", "reasons"]):
+                for record in batch.to_pylist():
+                    for reason in record["reasons"]:
+                        key = (reason["rule"], reason["column"] or "")
+                        counts[key] += 1
+                        first.setdefault(key, (reason["value"], record["file"], record["row"]))
+    reasons = [
+        Reason(rule, column, counts[rule, column], value, file, row)
+        for (rule, column), (value, file, row) in first.items()
+    ]
+    return sorted(reasons, key=lambda reason: (-reason.count, reason.name))

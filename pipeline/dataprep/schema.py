@@ -1,0 +1,159 @@
+"""Raw rows against the declared columns: typed values, and every reason why a row breaks them."""
+
+from __future__ import annotations
+
+import re
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipeline.config.ingest import SourceConfig
+from pipeline.dataprep.casts import from_text, is_finite
+from pipeline.dataprep.read import POSITION
+from pipeline.errors import ConfigError
+
+MAX_VALUE_CHARS = 200
+_NUMERIC = re.compile(r"int|long|float|double|decimal.*")
+Check = tuple[Column, Column]
+"""(condition that a row breaks a rule, its reason)."""
+
+
+def enforce(raw: DataFrame, source: SourceConfig) -> DataFrame:
+    """Cast every declared column and say what is wrong with each row.
+
+    Args:
+        raw: rows as ``read_source`` gives them.
+        source: the declared columns, key and null values.
+
+    Returns:
+        The declared columns in their types; ``_reasons``, array<struct<rule, column, value>>,
+        empty for a good row; and ``_file, _block, _line, _row, _raw``. Rules, in the order of
+        the columns: the reader's own (alone, since such a row has no cells), ``not_a_<type>``,
+        ``null``, ``below_min``, ``above_max``, ``not_allowed``, ``pattern``; and last
+        ``duplicate_key``, for rows after the first good one with a key, by file and row.
+
+    Raises:
+        ConfigError: a limit or pattern does not fit the type of its column.
+    """
+    _check_limits(source)
+    carried = [*POSITION, "_row", "_raw", "_problem"]
+    names = list(source.columns)
+    texts = raw.select(*carried, *(_without_null_values(name, source) for name in names))
+    typed = texts.select(*carried, *names, *(_typed(name, source) for name in names))
+    checks = [check for name in names for check in _checks(name, source)]
+    checked = typed.select(
+        *(F.col(_typed_name(name)).alias(name) for name in names),
+        _reasons(checks).alias("_reasons"),
+        *POSITION,
+        "_row",
+        "_raw",
+    )
+    return _mark_duplicates(checked, source.key) if source.key else checked
+
+
+def _check_limits(source: SourceConfig) -> None:
+    wrong = []
+    for name, column in source.columns.items():
+        limited = column.min is not None or column.max is not None
+        if limited and not _NUMERIC.fullmatch(column.type):
+            wrong.append(f"columns.{name}: min and max are for numbers, not {column.type}")
+        if column.pattern is not None and column.type != "string":
+            wrong.append(f"columns.{name}: pattern is for strings, not {column.type}")
+        if column.format is not None and column.type not in ("date", "timestamp"):
+            wrong.append(f"columns.{name}: format is for dates and times, not {column.type}")
+        try:
+            re.compile(column.pattern or "")
+        except re.error as error:
+            wrong.append(f"columns.{name}.pattern: {column.pattern!r}: {error}")
+    if wrong:
+        raise ConfigError("\n".join(wrong), hint="remove the limit, or declare another type")
+
+
+def _without_null_values(name: str, source: SourceConfig) -> Column:
+    column, kind = F.col(f"`{name}`"), source.columns[name].type
+    if source.format == "parquet":
+        if kind in ("float", "double") and "NaN" in source.null_values:
+            return F.when(~F.isnan(column), column).alias(name)
+        return column.alias(name)
+    text = column if kind == "string" else F.trim(column)
+    nulls = list(source.null_values)
+    return (F.when(~text.isin(nulls), text) if nulls else text).alias(name)
+
+
+def _typed_name(name: str) -> str:
+    return f"_typed_{name}"
+
+
+def _typed(name: str, source: SourceConfig) -> Column:
+    value, column = F.col(f"`{name}`"), source.columns[name]
+    typed = value if source.format == "parquet" else from_text(value, column)
+    if column.type in ("float", "double"):
+        typed = F.when(is_finite(typed), typed)
+    return typed.alias(_typed_name(name))
+
+
+def _checks(name: str, source: SourceConfig) -> list[Check]:
+    column = source.columns[name]
+    text, value = F.col(f"`{name}`"), F.col(_typed_name(name))
+
+    def check(rule: str, broken: Column) -> Check:
+        shown = F.substring(text.cast("string"), 1, MAX_VALUE_CHARS)
+        reason = F.struct(
+            F.lit(rule).alias("rule"), F.lit(name).alias("column"), shown.alias("value")
+        )
+        return F.coalesce(broken, F.lit(False)), reason
+
+    kind = column.type.replace(" ", "")
+    checks = []
+    if kind != "string":
+        checks.append(check(f"not_a_{kind}", text.isNotNull() & value.isNull()))
+    if not column.nullable or name in source.key:
+        checks.append(check("null", text.isNull()))
+    if column.min is not None:
+        checks.append(check("below_min", value < F.lit(column.min)))
+    if column.max is not None:
+        checks.append(check("above_max", value > F.lit(column.max)))
+    if column.allowed is not None:
+        allowed = [F.lit(str(item)).cast(column.type) for item in column.allowed]
+        checks.append(check("not_allowed", ~value.isin(*allowed)))
+    if column.pattern is not None:
+        checks.append(check("pattern", ~value.rlike(f"^(?:{column.pattern})$")))
+    return checks
+
+
+def _reasons(checks: list[Check]) -> Column:
+    """The reasons as an array; built only for broken rows, since most rows have none."""
+    problem = F.col("_problem")
+    none = F.array().cast("array<struct<rule:string,column:string,value:string>>")
+    if not checks:
+        return F.when(problem.isNotNull(), F.array(problem)).otherwise(none)
+    any_broken = checks[0][0]
+    for broken, _ in checks[1:]:
+        any_broken = any_broken | broken
+    # Not array_compact: its lambda takes the whole projection out of code generation.
+    all_reasons = F.concat(
+        *(F.when(broken, F.array(reason)).otherwise(none) for broken, reason in checks)
+    )
+    return (
+        F.when(problem.isNotNull(), F.array(problem)).when(any_broken, all_reasons).otherwise(none)
+    )
+
+
+def _mark_duplicates(checked: DataFrame, key: tuple[str, ...]) -> DataFrame:
+    good = F.size("_reasons") == 0
+    # Good rows compete among themselves, so that a broken first row does not cost its successor.
+    first = Window.partitionBy(*key, good).orderBy(*POSITION)
+    texts = [F.coalesce(F.col(name).cast("string"), F.lit("null")) for name in key]
+    reason = F.struct(
+        F.lit("duplicate_key").alias("rule"),
+        F.lit(",".join(key)).alias("column"),
+        F.substring(F.concat_ws(",", *texts), 1, MAX_VALUE_CHARS).alias("value"),
+    )
+    numbered = checked.select("*", F.row_number().over(first).alias("_nth"))
+    marked = F.when(good & (F.col("_nth") > 1), F.array(reason)).otherwise(F.col("_reasons"))
+    return numbered.select(
+        *(
+            marked.alias(name) if name == "_reasons" else F.col(f"`{name}`")
+            for name in checked.columns
+        )
+    )
