@@ -1,4 +1,4 @@
-"""The convert stage as a script: python, spark-submit or ray job submit -- python jobs/convert.py -c FILE."""
+"""``pipeline convert`` as a script, for python, spark-submit and ray job submit."""
 
 from _environment import run_job
 

@@ -1,4 +1,4 @@
-"""The infer stage as a script: python, spark-submit or ray job submit -- python jobs/infer.py -c FILE."""
+"""``pipeline infer`` as a script, for python, spark-submit and ray job submit."""
 
 from _environment import run_job
 

@@ -1,4 +1,4 @@
-"""The ingest stage as a script: python, spark-submit or ray job submit -- python jobs/ingest.py -c FILE."""
+"""``pipeline ingest`` as a script, for python, spark-submit and ray job submit."""
 
 from _environment import run_job
 

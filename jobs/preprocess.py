@@ -1,4 +1,4 @@
-"""The preprocess stage as a script: python, spark-submit or ray job submit -- python jobs/preprocess.py -c FILE."""
+"""``pipeline preprocess`` as a script, for python, spark-submit and ray job submit."""
 
 from _environment import run_job
 

@@ -1,4 +1,4 @@
-"""The report stage as a script: python, spark-submit or ray job submit -- python jobs/report.py -c FILE."""
+"""``pipeline report`` as a script, for python, spark-submit and ray job submit."""
 
 from _environment import run_job
 

@@ -1,4 +1,4 @@
-"""All stages as a script: python, or ray job submit -- python jobs/run_pipeline.py -c FILE."""
+"""``pipeline run`` as a script, for python and ray job submit."""
 
 from _environment import run_job
 

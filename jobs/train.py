@@ -1,4 +1,4 @@
-"""The train stage as a script: python, spark-submit or ray job submit -- python jobs/train.py -c FILE."""
+"""``pipeline train`` as a script, for python, spark-submit and ray job submit."""
 
 from _environment import run_job
 

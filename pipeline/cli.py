@@ -10,11 +10,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from datetime import date
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
-import click
 import typer
 from rich.console import Console
 
@@ -40,7 +38,6 @@ Env = Annotated[str | None, typer.Option(help="Also apply conf/env/NAME.yaml.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override one key: a.b=value.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-Stage = Enum("Stage", {name: name for name in STAGES}, type=str)  # type: ignore[misc]
 
 ALL = "all"
 errors = Console(stderr=True)
@@ -59,17 +56,18 @@ def run_command(arguments: list[str]) -> int:
     try:
         code = app(_with_optional_value(arguments), standalone_mode=False)
         return int(code or 0)
-    except click.exceptions.Exit as error:
-        return int(error.exit_code)
-    except click.ClickException as error:
-        error.show(file=sys.stderr)
+    except typer.Exit as error:
+        return error.exit_code
+    except typer.TyperException as error:
+        errors.print(f"error: {error}", markup=False, highlight=False)
+        errors.print("  → pipeline --help, or pipeline COMMAND --help", markup=False)
         return 2
     except PipelineError as error:
         if debug:
             errors.print_exception()
         _say_error(error)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         errors.print("[yellow]interrupted[/]; run the same command again to go on")
         return 130
     except BrokenPipeError:
@@ -165,9 +163,11 @@ def run(
     config: ConfigFile,
     env: Env = None,
     set_: Set = None,
-    only: Annotated[Stage | None, typer.Option(help="This stage alone.")] = None,
-    from_: Annotated[Stage | None, typer.Option("--from", help="Begin with this stage.")] = None,
-    to: Annotated[Stage | None, typer.Option(help="End with this stage.")] = None,
+    only: Annotated[StageName | None, typer.Option(help="This stage alone.")] = None,
+    from_: Annotated[
+        StageName | None, typer.Option("--from", help="Begin with this stage.")
+    ] = None,
+    to: Annotated[StageName | None, typer.Option(help="End with this stage.")] = None,
     force: Annotated[
         str | None,
         typer.Option(metavar="[STAGE]", help="Run it, or everything, even if unchanged."),
@@ -177,11 +177,11 @@ def run(
 ) -> None:
     """Run what has changed since the last run, and skip the rest."""
     if only and (from_ or to):
-        raise click.UsageError("--only does not go with --from or --to")
-    first = (only or from_ or Stage.ingest).value
-    last = (only or to or Stage.report).value
+        raise ConfigError("--only does not go with --from or --to")
+    first: StageName = only or from_ or "ingest"
+    last: StageName = only or to or "report"
     if STAGES.index(first) > STAGES.index(last):
-        raise click.UsageError(f"--from {first} comes after --to {last}")
+        raise ConfigError(f"--from {first} comes after --to {last}")
     chosen = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
     forced = list(chosen) if force == ALL else [name for name in chosen if name == force]
     _run(load_config(config, env=env, overrides=set_ or []), first, last, forced, as_json)
@@ -202,15 +202,16 @@ def _stage_command(stage: StageName, about: str) -> None:
     app.command(stage, help=about)(command)
 
 
-for _stage, _about in {
+_ABOUT: dict[StageName, str] = {
     "ingest": "Raw files to typed Parquet and a quarantine (Spark).",
     "preprocess": "Typed tables to one table of features (Spark).",
     "convert": "Carry the features into Ray and verify them.",
     "train": "Fit the candidates and choose each segment's champion (Ray).",
     "infer": "Score the held-out rows with the champions (Ray).",
     "report": "One HTML page over all of it.",
-}.items():
-    _stage_command(_stage, _about)  # type: ignore[arg-type]
+}
+for _stage, _about in _ABOUT.items():
+    _stage_command(_stage, _about)
 
 
 @app.command()

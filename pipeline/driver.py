@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from pipeline.config.pipeline import STAGES, PipelineConfig, StageName
 from pipeline.errors import PipelineError, StageFailed
 from pipeline.planning import SPECS, StagePlan, plan
 from pipeline.stages.context import StageContext
-from pipeline.store import Artifact, Manifest, Store
+from pipeline.store import Manifest, Store
 from pipeline.store.artifact import Outcome, clear_leftovers, publish, working_folder
 from pipeline.store.lock import exclusive
 from pipeline.store.runlog import RunLog, keep_report, utc_now
@@ -115,13 +116,22 @@ def _run_stages(
     from pipeline.engines.session import Engines
 
     artifacts = {stage: p.artifact for stage, p in plans.items() if p.artifact is not None}
-    with Engines(config.engines, app_name=config.name, log_folder=log.folder) as engines:
+
+    def started(name: str, seconds: float) -> None:
+        log.event("engine_started", name=name, seconds=round(seconds, 3))
+
+    engines = Engines(
+        config.engines,
+        app_name=config.name,
+        log_folder=log.folder / "engines",
+        on_start=started,
+        on_stop=lambda name: log.event("engine_stopped", name=name),
+    )
+    with engines:
         context = StageContext(config, store, engines, log, lambda *_: None, dict(artifacts))
         for stage in select.stages:
             planned = plans[stage]
-            context.progress = lambda done, total, what, s=stage: observer.progress(
-                s, done, total, what
-            )
+            context.progress = partial(observer.progress, stage)
             if planned.artifact is not None:
                 record = _record(planned, planned.artifact.manifest, "skipped", 0.0)
                 log.event("stage_skipped", stage=stage, reason=planned.reason)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -104,7 +105,7 @@ def _plan_stage(
     forced: bool,
 ) -> StagePlan:
     spec = SPECS[stage]
-    inputs = {name: before[name].fingerprint for name in spec.needs}
+    inputs: dict[str, str] = {name: before[name].fingerprint for name in spec.needs}
     if stage == "ingest":
         inputs |= raw
     if stage == "preprocess":
@@ -149,10 +150,8 @@ def _raw_files(config: PipelineConfig, store: Store) -> dict[str, str]:
             files[f"{name}: {shown}"] = path
     cache = HashCache(store)
     hashes = cache.hashes(files.values())
-    try:
+    with contextlib.suppress(OSError):  # a plan of a store that this user may only read
         cache.save()
-    except OSError:
-        pass  # a plan of a store that this user may only read
     return {key: hashes[path] for key, path in files.items()}
 
 
@@ -170,7 +169,7 @@ def _sql_files(config: PipelineConfig) -> dict[str, str]:
 
 
 def _difference(
-    store: Store, stage: StageName, pipeline: str, identity: dict[str, Any], remade: list[str]
+    store: Store, stage: StageName, pipeline: str, identity: dict[str, Any], remade: Sequence[str]
 ) -> str:
     earlier = published(store, stage, pipeline)
     if not earlier:
@@ -187,7 +186,7 @@ def _difference(
 
 
 def _changed_inputs(
-    last: Mapping[str, str], now: Mapping[str, str], remade: list[str]
+    last: Mapping[str, str], now: Mapping[str, str], remade: Sequence[str]
 ) -> list[str]:
     changes = []
     for name in dict.fromkeys((*last, *now)):

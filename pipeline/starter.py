@@ -126,9 +126,8 @@ def _read(path: Path) -> pa.Table:
         options = pyarrow.csv.ConvertOptions(null_values=_NULLS, strings_can_be_null=True)
         return pyarrow.csv.read_csv(path, convert_options=options)
     except pa.ArrowInvalid as error:
-        raise DataRefused(
-            f"{path}: cannot be read as {'Parquet' if path.suffix == '.parquet' else 'CSV'}: {error}"
-        ) from error
+        kind = "Parquet" if path.suffix == ".parquet" else "CSV"
+        raise DataRefused(f"{path}: cannot be read as {kind}: {error}") from error
 
 
 def _roles(table: pa.Table, target: str, segment_by: tuple[str, ...], time: str | None) -> Roles:

@@ -6,12 +6,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pipeline.config import PipelineConfig, load_config
 from pipeline.config.engines import EnginesConfig
+from tests.command import Project
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -46,9 +47,7 @@ def spark(engines: Engines) -> SparkSession:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the shipped configuration and sample, to edit freely."""
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    shutil.copytree(ROOT / "data" / "sample", tmp_path / "data" / "sample")
-    return tmp_path
+    return _copy(tmp_path)
 
 
 @pytest.fixture
@@ -62,3 +61,26 @@ def _no_leaking_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("PYSPARK_GATEWAY"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, Any]]:
+    """The shipped job on the sample, run once from the command line; do not change its store."""
+    folder = tmp_path_factory.mktemp("finished")
+    project = Project(_copy(folder), folder / "store")
+    return project, project.json("run")
+
+
+@pytest.fixture
+def another(finished: tuple[Project, dict[str, Any]], tmp_path: Path) -> Project:
+    """A project whose store starts as a copy of the finished one; change it freely."""
+    root = _copy(tmp_path)
+    shutil.copytree(finished[0].store, tmp_path / "store")
+    return Project(root, tmp_path / "store")
+
+
+def _copy(folder: Path) -> Path:
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    shutil.copytree(ROOT / "jobs", folder / "jobs")
+    shutil.copytree(ROOT / "data" / "sample", folder / "data" / "sample")
+    return folder

@@ -21,7 +21,7 @@ class SparkConfig(Section):
     executor_memory: Bytes | None = None
     driver_memory: Bytes | None = None
     shuffle_partitions: Count | None = None
-    conf: dict[str, str] = {}
+    conf: dict[str, str] = Field(default={})
 
 
 class RayConfig(Section):
@@ -40,7 +40,7 @@ class TasksConfig(Section):
     num_cpus: Annotated[float, Field(gt=0)] = 1
     num_gpus: Annotated[float, Field(ge=0)] = 0
     memory: Bytes | None = None
-    resources: dict[str, float] = {}
+    resources: dict[str, float] = Field(default={})
     pack_seconds: Annotated[float, Field(gt=0)] = Field(
         default=2.0, description="small fits are packed into tasks of about this length"
     )

@@ -202,7 +202,7 @@ def _is_section(annotation: Any) -> bool:
 def _check_paths(config: PipelineConfig) -> None:
     """No relative path leaves the project, and no run reads its own output as input."""
     problems = []
-    texts = {"store": (config.store,)}
+    texts: dict[str, tuple[str, ...]] = {"store": (config.store,)}
     texts |= {f"preprocess.steps[{i}].sql": (s.sql,) for i, s in enumerate(config.preprocess.steps)}
     for name, source in config.ingest.sources.items():
         texts[f"ingest.sources.{name}.path"] = source.paths

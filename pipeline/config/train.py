@@ -27,7 +27,7 @@ class CandidateConfig(Section):
     estimator: Annotated[str, AfterValidator(_of_scikit_learn)] = Field(
         description="class path, for example sklearn.linear_model.Ridge"
     )
-    params: dict[Name, Param | tuple[Param, ...]] = {}
+    params: dict[Name, Param | tuple[Param, ...]] = Field(default={})
     scope: Literal["segment", "pooled"] = Field(
         default="segment", description="fit one model a segment, or one on all segments' rows"
     )

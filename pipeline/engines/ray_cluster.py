@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ def start_ray(
             _environment(environment),
             _loopback_only(config.address is None),
         ):
+            _knock(config.address, timeout_seconds)
             return _connect(config, options)
     except EngineError:
         stop_ray()
@@ -124,6 +126,18 @@ def shipped_environment(environ: Mapping[str, str] = os.environ) -> dict[str, An
     if taken.get("working_dir"):
         taken = {**taken, "py_modules": []}  # the job's own folder brings the package
     return {key: value for key, value in wanted.items() if key not in taken}
+
+
+def _knock(address: str | None, timeout_seconds: float) -> None:
+    """Open a connection to ``host:port`` and close it.
+
+    Where nobody answers, ``ray.init`` retries for minutes inside a call that no signal ends.
+    """
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "auto")
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout_seconds).close()
 
 
 def _connect(config: RayConfig, options: dict[str, Any]) -> RayCluster:

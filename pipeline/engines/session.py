@@ -6,7 +6,7 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -33,6 +33,8 @@ class Engines:
     Args:
         config: the ``engines`` section.
         app_name: how the run is called in Spark's and Ray's own tools.
+        on_start: told each engine's name and the seconds that its start took.
+        on_stop: told each engine's name when it has stopped.
         log_folder: where the engines' logs are copied when the run closes; ``None`` drops them.
 
     Attributes:
@@ -40,11 +42,19 @@ class Engines:
     """
 
     def __init__(
-        self, config: EnginesConfig, *, app_name: str = "pipeline", log_folder: Path | None = None
+        self,
+        config: EnginesConfig,
+        *,
+        app_name: str = "pipeline",
+        log_folder: Path | None = None,
+        on_start: Callable[[str, float], None] = lambda *_: None,
+        on_stop: Callable[[str], None] = lambda *_: None,
     ) -> None:
         self.config = config
         self.app_name = app_name
         self.log_folder = log_folder
+        self._on_start = on_start
+        self._on_stop = on_stop
         self.seconds: dict[str, float] = {}
         self._java: Java | None = None
         self._scratch: Scratch | None = None
@@ -140,6 +150,7 @@ class Engines:
         session, self._spark = self._spark, None
         if session is not None and self._spark_is_ours:
             spark_session.stop_spark(session)
+            self._on_stop("spark")
 
     def close(self) -> None:
         """Stop what this object started; safe to call twice. No process or folder is left."""
@@ -180,6 +191,7 @@ class Engines:
         cluster, self._ray = self._ray, None
         if cluster is not None:
             ray_cluster.stop_ray()
+            self._on_stop("ray")
 
     def _remove_scratch(self) -> None:
         scratch, self._scratch = self._scratch, None
@@ -194,6 +206,7 @@ class Engines:
         yield
         self.seconds[name] = time.monotonic() - started
         log.info("%s started in %.1f s", name, self.seconds[name])
+        self._on_start(name, self.seconds[name])
 
 
 def _keep_logs(scratch: Path, target: Path) -> None:

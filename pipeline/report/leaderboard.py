@@ -11,7 +11,7 @@ from pipeline.report.files import read_columns
 from pipeline.report.inputs import ReportInputs
 from pipeline.report.pick import mapping, number
 
-_COLUMNS = ["segment", "candidate", "score", "seconds"]
+_COLUMNS = ["segment", "candidate", "scope", "status", "score", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Standing:
 def standings(inputs: ReportInputs) -> list[Standing]:
     """The candidates, most wins first.
 
-    A fit without a score is a failed one. Ranks compare the mean scores (an error: less is
-    better) of a segment's candidates; a pooled candidate has scores in every segment.
+    Ranks compare the mean scores (an error: less is better) of a segment's candidates; a pooled
+    candidate has a score in every segment, but was fitted only once a fold (segment ``*``).
     """
     wins = mapping(inputs.metrics("train"), "champions_by_candidate")
     fits = read_columns(inputs.file("train", "leaderboard.parquet"), _COLUMNS)
@@ -37,25 +37,28 @@ def standings(inputs: ReportInputs) -> list[Standing]:
         bare = [Standing(n, number(wins, n) or 0, None, None, 0, 0, 0.0) for n in wins]
         return sorted(bare, key=_order)
     fits["candidate"] = fits["candidate"].astype(str)
-    means = fits.groupby(["segment", "candidate"], dropna=False)["score"].mean()
+    fits = fits[fits["status"] != "skipped"]
+    made = fits[(fits["scope"] == "own") | (fits["segment"] == "*")]
+    scored = fits[fits["segment"] != "*"]
+    means = scored.groupby(["segment", "candidate"], dropna=False)["score"].mean()
     ranks = means.groupby("segment", dropna=False).rank(method="min")
     by_name = pd.DataFrame(
         {
             "rank": ranks.groupby("candidate").mean(),
             "score": means.groupby("candidate").mean(),
-            "fits": fits.groupby("candidate").size(),
-            "scored": fits.groupby("candidate")["score"].count(),
-            "seconds": fits.groupby("candidate")["seconds"].sum(),
+            "fits": made.groupby("candidate").size(),
+            "failed": (made["status"] == "failed").groupby(made["candidate"]).sum(),
+            "seconds": made.groupby("candidate")["seconds"].sum(),
         }
-    )
+    ).fillna({"fits": 0, "failed": 0, "seconds": 0.0})
     found = [
         Standing(
             str(row.Index),
             number(wins, str(row.Index)) or 0,
             _finite(float(str(row.rank))),
             _finite(float(str(row.score))),
-            int(str(row.fits)),
-            int(str(row.fits)) - int(str(row.scored)),
+            int(float(str(row.fits))),
+            int(float(str(row.failed))),
             float(str(row.seconds)),
         )
         for row in by_name.itertuples()

@@ -12,7 +12,7 @@ from pipeline.store.runlog import RunLog
 
 if TYPE_CHECKING:
     from pipeline.engines.session import Engines
-    from pipeline.handoff.blocks import HandedOff
+    from pipeline.handoff.to_ray import HandedOff
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) as work goes on."""

@@ -189,10 +189,7 @@ def _metrics(
             for e in error_counts(results)
         ],
         "champions_by_candidate": dict(
-            Counter(
-                c.candidate if c.scope == "baseline" else f"{c.scope}:{c.candidate}"
-                for c in own.values()
-            ).most_common()
+            Counter(champion.candidate for champion in own.values()).most_common()
         ),
         "fallbacks": [
             {"segment": label(key), "reason": champion.fallback, "model": champion.candidate}

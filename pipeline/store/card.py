@@ -59,5 +59,7 @@ class DatasetCard:
 def read_card(folder: Path) -> DatasetCard:
     """The card of a published convert artifact."""
     data: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    data["folds"] = tuple(tuple(fold) for fold in data["folds"])
-    return DatasetCard(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+    for name, value in data.items():
+        if isinstance(value, list):
+            data[name] = tuple(tuple(v) if isinstance(v, list) else v for v in value)
+    return DatasetCard(**data)

@@ -11,7 +11,7 @@ from pipeline.training.result import FitResult
 
 
 class FitJournal:
-    """An append-only file: a line a fit, found again by :func:`~pipeline.training.identity.fit_key`.
+    """An append-only file: a line a fit, found again by its ``fit_key``.
 
     A kill can cut the last line short; reading stops there, and that fit is made again.
     """

@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -121,8 +121,12 @@ class ParallelTraining:
         return results, constants
 
     def _one(self, submit: Callable[[], Any]) -> Finished[int]:
-        once = iter([1])
-        return next(run_bounded(lambda: next(once, None), lambda _: submit(), in_flight=1))
+        once: Iterator[int] = iter([1])
+
+        def item() -> int | None:
+            return next(once, None)
+
+        return next(run_bounded(item, lambda _: submit(), in_flight=1))
 
     def fits(self) -> list[FitResult]:
         """Every candidate on every fold of every segment, from the journal or from a task."""

@@ -79,7 +79,7 @@ except EngineError as problem:
 """
     started = time.monotonic()
     answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=60)
-    assert answer.stdout.startswith("joining Ray at 127.0.0.1:1 "), answer.stderr
+    assert answer.stdout.startswith("joining Ray at 127.0.0.1:1 failed: "), answer.stderr
     assert "engines.ray.address" in answer.stdout
     assert time.monotonic() - started < 40
 

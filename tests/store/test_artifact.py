@@ -126,9 +126,11 @@ def test_a_second_run_is_told_the_holder_and_a_killed_one_leaves_no_lock(tmp_pat
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(LockedError, match=f"process {holder.pid}") as caught:
-            with exclusive(Store(tmp_path), "p", "run"):
-                pass
+        with (
+            pytest.raises(LockedError, match=f"process {holder.pid}") as caught,
+            exclusive(Store(tmp_path), "p", "run"),
+        ):
+            pass
         assert caught.value.exit_code == 5
         with exclusive(Store(tmp_path), "another", "run"):
             pass

@@ -119,7 +119,8 @@ def _both(column: Any, key: str) -> Pair:
 
 def _value(side: dict[str, Any], key: str) -> str:
     if key == "nulls":
-        nulls, rows = number(side, "nulls"), number(side, "count")
+        nulls, present = number(side, "nulls"), number(side, "count")
+        rows = (nulls or 0) + (present or 0)
         return percent(nulls / rows) if nulls is not None and rows else NONE
     found = number(side, key)
     if key == "distinct":

@@ -1,0 +1,80 @@
+"""A run that is killed goes on where it was, and ends with the same bytes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.command import Project, actions, alive, children_of, hashes, manifest
+
+Finished = tuple[Project, dict[str, Any]]
+
+
+def test_kills_in_preprocess_and_train_change_nothing_of_the_result(
+    finished: Finished, tmp_path: Path
+) -> None:
+    whole, record = finished
+    project = Project(whole.root, tmp_path / "store")
+    shutil.copytree(whole.store / "artifacts/ingest", project.store / "artifacts/ingest")
+
+    _kill_when(project, lambda: bool(list(project.store.glob("artifacts/preprocess/.work-*/*"))))
+    assert list(project.store.glob("artifacts/preprocess/.work-*"))
+    assert not list(project.store.glob("artifacts/preprocess/*/manifest.json"))
+
+    fits = project.store / "parts/train/flights/fits.jsonl"
+    _kill_when(project, lambda: fits.exists() and fits.stat().st_size > 0)
+    finished_fits = len(fits.read_text().splitlines())
+    assert not list(project.store.glob("artifacts/train/*/manifest.json"))
+
+    resumed = project.json("run")
+    assert actions(resumed) == {
+        "ingest": "skipped", "preprocess": "skipped", "convert": "skipped",
+        "train": "run", "infer": "run", "report": "run",
+    }  # fmt: skip
+    train = manifest(project.artifact(resumed, "train"))["metrics"]
+    assert train["fits_reused"] >= finished_fits - 1
+    for stage, pattern in (("infer", "predictions/*"), ("train", "models/*")):
+        here, there = project.artifact(resumed, stage), whole.artifact(record, stage)
+        assert hashes(here, pattern) == hashes(there, pattern)
+    assert not list(project.store.glob("artifacts/*/.*"))
+
+
+def _kill_when(project: Project, reached: Callable[[], bool]) -> None:
+    """Start a run, kill -9 it at a point, and see that nothing of it lives on."""
+    process = project.start("run")
+    end = time.monotonic() + 300
+    while not reached():
+        assert process.poll() is None, "the run ended before the point was reached"
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    below = children_of(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    end = time.monotonic() + 30
+    while alive(below):
+        assert time.monotonic() < end, f"still alive: {alive(below)}"
+        time.sleep(0.2)
+
+
+def test_sigterm_ends_a_run_within_ten_seconds_and_leaves_nothing(
+    finished: Finished, tmp_path: Path
+) -> None:
+    project = Project(finished[0].root, tmp_path / "store")
+    process = project.start("run")
+    end = time.monotonic() + 120
+    while not list(project.store.glob("artifacts/ingest/.work-*")):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    time.sleep(8)  # in the middle of starting the engines
+    below = children_of(process.pid)
+    process.terminate()
+    assert process.wait(timeout=10) == 130
+    time.sleep(1)
+    assert alive(below) == []
+    assert not list(project.store.glob("artifacts/*/.*"))
+    assert not list(project.store.glob("artifacts/*/*/manifest.json"))
