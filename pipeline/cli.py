@@ -98,6 +98,7 @@ def _set_up_logging(debug: bool) -> None:
     handler.setLevel(logging.DEBUG if debug else logging.WARNING)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logger.handlers = [handler]
+    logging.getLogger("py4j").setLevel(logging.WARNING)
 
 
 def _say_error(error: PipelineError) -> None:

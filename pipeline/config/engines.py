@@ -44,7 +44,11 @@ class TasksConfig(Section):
     pack_seconds: Annotated[float, Field(gt=0)] = Field(
         default=2.0, description="small fits are packed into tasks of about this length"
     )
-    in_flight_per_cpu: Count = 2
+    in_flight_per_cpu: Count = Field(
+        default=1,
+        description="tasks given to Ray at a time, by slot; with more than one Ray chooses among "
+        "those that wait, and lets the longest wait longest",
+    )
     max_retries: Annotated[int, Field(ge=0, le=100)] = 3
 
 

@@ -38,11 +38,10 @@ def enforce(raw: DataFrame, source: SourceConfig) -> DataFrame:
     _check_limits(source)
     carried = [*POSITION, "_row", "_raw", "_problem"]
     names = list(source.columns)
-    texts = raw.select(*carried, *(_without_null_values(name, source) for name in names))
-    typed = texts.select(*carried, *names, *(_typed(name, source) for name in names))
+    typed = raw.select(*carried, *names, *(_typed(name, source) for name in names))
     checks = [check for name in names for check in _checks(name, source)]
     checked = typed.select(
-        *(F.col(_typed_name(name)).alias(name) for name in names),
+        *(_value(name, source).alias(name) for name in names),
         _reasons(checks).alias("_reasons"),
         *POSITION,
         "_row",
@@ -69,15 +68,14 @@ def _check_limits(source: SourceConfig) -> None:
         raise ConfigError("\n".join(wrong), hint="remove the limit, or declare another type")
 
 
-def _without_null_values(name: str, source: SourceConfig) -> Column:
-    column, kind = F.col(f"`{name}`"), source.columns[name].type
-    if source.format == "parquet":
-        if kind in ("float", "double") and "NaN" in source.null_values:
-            return F.when(~F.isnan(column), column).alias(name)
-        return column.alias(name)
-    text = column if kind == "string" else F.trim(column)
-    nulls = list(source.null_values)
-    return (F.when(~text.isin(nulls), text) if nulls else text).alias(name)
+def _is_present(name: str, source: SourceConfig) -> Column:
+    """Whether a raw cell is not null, by the source's ``null_values``."""
+    cell = F.col(f"`{name}`")
+    if source.format == "csv":
+        return ~cell.isin(list(source.null_values)) if source.null_values else F.lit(True)
+    if source.columns[name].type in ("float", "double") and "NaN" in source.null_values:
+        return cell.isNotNull() & ~F.isnan(cell)
+    return cell.isNotNull()
 
 
 def _typed_name(name: str) -> str:
@@ -85,19 +83,27 @@ def _typed_name(name: str) -> str:
 
 
 def _typed(name: str, source: SourceConfig) -> Column:
-    value, column = F.col(f"`{name}`"), source.columns[name]
-    typed = value if source.format == "parquet" else from_text(value, column)
-    if column.type in ("float", "double"):
-        typed = F.when(is_finite(typed), typed)
+    column = source.columns[name]
+    cell = F.when(_is_present(name, source), F.col(f"`{name}`"))
+    typed = cell if source.format == "parquet" else from_text(cell, column)
     return typed.alias(_typed_name(name))
+
+
+def _value(name: str, source: SourceConfig) -> Column:
+    """The typed value, in the projection after the cast's: there it is tested without recasting."""
+    value = F.col(_typed_name(name))
+    if source.columns[name].type in ("float", "double"):
+        return F.when(is_finite(value), value)
+    return value
 
 
 def _checks(name: str, source: SourceConfig) -> list[Check]:
     column = source.columns[name]
-    text, value = F.col(f"`{name}`"), F.col(_typed_name(name))
+    cell, value = F.col(f"`{name}`"), _value(name, source)
+    present = _is_present(name, source)
 
     def check(rule: str, broken: Column) -> Check:
-        shown = F.substring(text.cast("string"), 1, MAX_VALUE_CHARS)
+        shown = F.substring(cell.cast("string"), 1, MAX_VALUE_CHARS)
         reason = F.struct(
             F.lit(rule).alias("rule"), F.lit(name).alias("column"), shown.alias("value")
         )
@@ -106,9 +112,9 @@ def _checks(name: str, source: SourceConfig) -> list[Check]:
     kind = column.type.replace(" ", "")
     checks = []
     if kind != "string":
-        checks.append(check(f"not_a_{kind}", text.isNotNull() & value.isNull()))
+        checks.append(check(f"not_a_{kind}", value.isNull() & present))
     if not column.nullable or name in source.key:
-        checks.append(check("null", text.isNull()))
+        checks.append(check("null", value.isNull() & ~present))
     if column.min is not None:
         checks.append(check("below_min", value < F.lit(column.min)))
     if column.max is not None:

@@ -19,6 +19,9 @@ SETTINGS: dict[str, str] = {
     # Half a file is not a file: unreadable input ends the job, and is reported by name.
     "spark.sql.files.ignoreCorruptFiles": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
+    # The JVM never compiles a method above 8,000 bytes; Spark's own limit lets wide projections
+    # run interpreted. Measured here: enforcing 19 columns of 336,776 rows 15 s → 8 s.
+    "spark.sql.codegen.hugeMethodLimit": "8000",
     # Names are compared as they are spelled; `tailnum` and `TailNum` in one file are refused.
     "spark.sql.caseSensitive": "false",
 }

@@ -91,6 +91,9 @@ class _Guard:
             for relation in _items(node.cteRelations()):
                 self.plan(relation._2(), views)
                 views |= {str(relation._1()).lower()}
+        if kind == "WithWindowDefinition":  # held in a map, which expressions() passes over
+            for definition in _items(node.windowDefinitions().values().toSeq()):
+                self.expression(definition, views)
         for expression in _items(node.expressions()):
             self.expression(expression, views)
         for child in _items(node.children()):

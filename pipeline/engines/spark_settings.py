@@ -53,6 +53,8 @@ def session_settings(plan: ResourcePlan, scratch: Path, logs: Path) -> dict[str,
         "spark.local.dir": str(scratch),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.ui.enabled": "false",
+        # Wide tables would otherwise warn of their own length at each plan.
+        "spark.sql.debug.maxToStringFields": "1000",
         "spark.ui.showConsoleProgress": "false",
         # Two runs on one machine would otherwise fight for the first 16 ports.
         "spark.port.maxRetries": "64",
@@ -101,6 +103,8 @@ def python_environment() -> dict[str, str]:
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": os.environ.get("SPARK_LOCAL_IP", LOOPBACK),
+        # Ray's library in RayDP's JVMs logs its own start to stderr otherwise.
+        "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "warning"),
     }
 
 

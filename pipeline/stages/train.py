@@ -57,7 +57,7 @@ def run(context: StageContext, folder: Path) -> Outcome:
     index = training.read_index()
     profile = profile_blocks(settings, handed.blocks)
     baselines, constants = training.baselines()
-    results = [*baselines, *training.fits()]
+    results = [*baselines, *training.fits(parts / "models")]
     check_failures(results, context.config.train.max_failed_share)
     rows = {key: segment.rows for key, segment in index.items()}
     champions = choose_champions(results, rows, context.config.train.min_rows)

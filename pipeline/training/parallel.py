@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipeline.training.journal import FitJournal
 from pipeline.training.packing import CostModel, Packer, SegmentWork
 from pipeline.training.result import FitResult, error_text
 from pipeline.training.segments import ALL, segment_id
-from pipeline.training.selection import Champion
+from pipeline.training.selection import Champion, choose_champions
 from pipeline.training.settings import FitSettings, SegmentRows, index_block, merge_index
 from pipeline.training.tasks import (
     Done,
@@ -89,6 +89,7 @@ class ParallelTraining:
         self._started = time.time()
         self._settings = ray.put(self.settings)
         self._attempts: Counter[Any] = Counter()
+        self._baselines: list[FitResult] = []
 
     def read_index(self) -> dict[str, SegmentRows]:
         """Find each segment's rows; one task a block."""
@@ -118,6 +119,7 @@ class ParallelTraining:
         )
         self._note(done, "baselines", "baseline", len(self.index))
         results, constants = done.value
+        self._baselines = results
         return results, constants
 
     def _one(self, submit: Callable[[], Any]) -> Finished[int]:
@@ -128,22 +130,33 @@ class ParallelTraining:
 
         return next(run_bounded(item, lambda _: submit(), in_flight=1))
 
-    def fits(self) -> list[FitResult]:
-        """Every candidate on every fold of every segment, from the journal or from a task."""
+    def fits(self, folder: Path) -> list[FitResult]:
+        """Every candidate on every fold of every segment, from the journal or from a task.
+
+        The champion of all segments together follows from the pooled fits alone, so its last
+        fit, the longest of all, does not wait for the others; it is saved in ``folder``.
+        """
         results, packer, pooled = self._plan_fits()
         total = packer.size + len(pooled)
         made = 0
         failed = 0
-        waiting = iter(pooled)
+        waiting: deque[PooledWork | ChampionWork] = deque(pooled)
 
-        def next_work() -> Work | None:
+        def next_work() -> Any:
             # Pooled fits are the longest by far, so they start first.
-            return next(waiting, None) or packer.next_pack()
+            return waiting.popleft() if waiting else packer.next_pack()
 
         for end in run_bounded(
             next_work, self._submit, in_flight=self._in_flight, limit_seconds=self._limit
         ):
+            if isinstance(end.item, ChampionWork):
+                self._note_champion(end)
+                continue
             finished = self._settle(end, packer)
+            if isinstance(end.item, PooledWork):
+                pooled.remove(end.item)
+                if not pooled:
+                    waiting.extend(self._overall_champion([*results, *finished], folder))
             made += len(finished) if isinstance(end.item, list) else 1
             failed += sum(r.status == "failed" and r.scope == "own" for r in finished)
             results += finished
@@ -174,12 +187,24 @@ class ParallelTraining:
         ):
             item = end.item
             assert isinstance(item, ChampionWork)
-            result = _value(end, f"fitting the champion {item.candidate} of {item.segment}")
-            self._note(result, f"{segment_id(item.segment)} {item.candidate}", "final", 1)
-            saved[item.segment, item.candidate] = result.value
+            saved[item.segment, item.candidate] = self._note_champion(end)
             done += 1
             self.progress(done, len(work), "champions")
         return {key: digest for key, digest in saved.items() if digest is not None}
+
+    def _overall_champion(self, results: list[FitResult], folder: Path) -> list[ChampionWork]:
+        overall = choose_champions([*self._baselines, *results], {}, 0)[ALL]
+        if overall.scope != "pooled":
+            return []
+        path = self.saved_model(folder, ALL, overall.candidate)
+        return [] if path.exists() else [ChampionWork(ALL, overall.candidate, path)]
+
+    def _note_champion(self, end: Finished[Any]) -> str:
+        item: ChampionWork = end.item
+        done = _value(end, f"fitting the champion {item.candidate} of {item.segment}")
+        name = "all rows" if item.segment == ALL else segment_id(item.segment).rsplit("-", 1)[0]
+        self._note(done, f"{name}: {item.candidate}", "final", 1)
+        return str(done.value)
 
     def saved_model(self, folder: Path, segment: str, candidate: str) -> Path:
         """Where :meth:`champions` put a model."""
@@ -299,10 +324,9 @@ class ParallelTraining:
 
     # -- results
 
-    def _settle(self, end: Finished[Work], packer: Packer) -> list[FitResult]:
+    def _settle(self, end: Finished[Any], packer: Packer) -> list[FitResult]:
         """Keep what a task brought back; queue again, or count as failed, what was lost."""
-        work = end.item
-        assert not isinstance(work, ChampionWork)
+        work: list[SegmentWork] | PooledWork = end.item
         if end.error is not None:
             return self._lost(work, end.error, packer)
         done: Done = end.value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -32,7 +33,8 @@ def source(**changes: Any) -> SourceConfig:
         },
         "max_quarantined_share": 0.99,
     }
-    return SourceConfig.model_validate(settings | changes)
+    # As from YAML: lists become tuples, and nothing else is converted.
+    return SourceConfig.model_validate_json(json.dumps(settings | changes))
 
 
 class Ingested:
@@ -51,7 +53,7 @@ class Ingested:
 
 def read_rows(folder: Path) -> list[Row]:
     tables = [pq.read_table(file) for file in sorted(folder.glob("*.parquet"))]
-    return pa.concat_tables(tables).to_pylist()
+    return [dict(row) for row in pa.concat_tables(tables).to_pylist()]
 
 
 Ingest = Callable[..., Ingested]

@@ -6,22 +6,26 @@
 -- holds every windowed sum at once, in one pass over sorted rows; a window frame that slides
 -- over 7 days would add up thousands of rows again for each flight.
 --   a departure   counts from departed_at on, for 2 h, 24 h and 7 d (both ends included)
---   an arrival    counts from arrived_at on, for 4 h
+--   an arrival    counts from arrived_at on, for 4 h (destinations only)
 --   a waiting flight counts from scheduled_at until it leaves, at most for 4 h: those that never
 --                 leave are cancelled, and nobody says when
 WITH levels AS (
   SELECT
     flight_id,
-    scheduled_at,
+    level,
+    key,
     as_of,
     departed_at,
-    arrived_at,
     departure_delay,
+    -- Only the arrivals at the destination are asked for; the other levels need not sort them.
+    CASE WHEN level = 'dest' THEN arrived_at END AS arrived_at,
     arrival_delay,
-    least(coalesce(departed_at, scheduled_at + 14400), scheduled_at + 14400) AS waits_until,
-    CASE WHEN departed_at <= scheduled_at THEN 0L ELSE 1L END AS waits,
-    level,
-    key
+    scheduled_at,
+    -- Null for a flight that leaves by its schedule: it never waits.
+    CASE
+      WHEN departed_at <= scheduled_at THEN NULL
+      ELSE least(coalesce(departed_at, scheduled_at + 14400), scheduled_at + 14400)
+    END AS waits_until
   FROM flight_times
   LATERAL VIEW stack(5,
     'origin', origin,
@@ -33,19 +37,21 @@ WITH levels AS (
   WHERE key IS NOT NULL
 ),
 timeline AS (
-  SELECT level, key, at, asked_by, n_2h, late_2h, n_24h, late_24h, n_7d, late_7d, n_landed, late_landed,
-    n_waiting, waiting_since
+  SELECT
+    level, key, at, asked_by,
+    n_2h, late_2h, n_24h, late_24h, n_7d, late_7d, n_landed, late_landed, n_waiting, waiting_since
   FROM levels
   LATERAL VIEW stack(9,
-    departed_at,             NULL,      1L, departure_delay,  1L, departure_delay,  1L, departure_delay,  0L, 0L,             0L,     0L,
-    departed_at + 7201,      NULL,     -1L, -departure_delay, 0L, 0L,               0L, 0L,               0L, 0L,             0L,     0L,
-    departed_at + 86401,     NULL,      0L, 0L,              -1L, -departure_delay, 0L, 0L,               0L, 0L,             0L,     0L,
-    departed_at + 604801,    NULL,      0L, 0L,               0L, 0L,              -1L, -departure_delay, 0L, 0L,             0L,     0L,
-    arrived_at,              NULL,      0L, 0L,               0L, 0L,               0L, 0L,               1L, arrival_delay,  0L,     0L,
-    arrived_at + 14401,      NULL,      0L, 0L,               0L, 0L,               0L, 0L,              -1L, -arrival_delay, 0L,     0L,
-    scheduled_at,            NULL,      0L, 0L,               0L, 0L,               0L, 0L,               0L, 0L,             waits,  waits * scheduled_at,
-    waits_until,             NULL,      0L, 0L,               0L, 0L,               0L, 0L,               0L, 0L,            -waits, -waits * scheduled_at,
-    as_of,                   flight_id, 0L, 0L,               0L, 0L,               0L, 0L,               0L, 0L,             0L,     0L
+    departed_at,          NULL,       1L,  departure_delay,  1L,  departure_delay,  1L,  departure_delay,  0L, 0L,              0L, 0L,
+    departed_at + 7201,   NULL,      -1L, -departure_delay,  0L,  0L,               0L,  0L,               0L, 0L,              0L, 0L,
+    departed_at + 86401,  NULL,       0L,  0L,              -1L, -departure_delay,  0L,  0L,               0L, 0L,              0L, 0L,
+    departed_at + 604801, NULL,       0L,  0L,               0L,  0L,              -1L, -departure_delay,  0L, 0L,              0L, 0L,
+    arrived_at,           NULL,       0L,  0L,               0L,  0L,               0L,  0L,               1L, arrival_delay,   0L, 0L,
+    arrived_at + 14401,   NULL,       0L,  0L,               0L,  0L,               0L,  0L,              -1L, -arrival_delay,  0L, 0L,
+    nvl2(waits_until, scheduled_at, NULL),
+                          NULL,       0L,  0L,               0L,  0L,               0L,  0L,               0L, 0L,              1L, scheduled_at,
+    waits_until,          NULL,       0L,  0L,               0L,  0L,               0L,  0L,               0L, 0L,             -1L, -scheduled_at,
+    as_of,                flight_id,  0L,  0L,               0L,  0L,               0L,  0L,               0L, 0L,              0L, 0L
   ) AS at, asked_by, n_2h, late_2h, n_24h, late_24h, n_7d, late_7d, n_landed, late_landed, n_waiting, waiting_since
   WHERE at IS NOT NULL
 ),
