@@ -21,6 +21,9 @@ class SparkConfig(Section):
     executor_memory: Bytes | None = None
     driver_memory: Bytes | None = None
     shuffle_partitions: Count | None = None
+    java_options: str = Field(
+        default="", description="more options for the JVMs of the driver and the executors"
+    )
     conf: dict[str, str] = Field(default={})
 
 

@@ -115,8 +115,7 @@ def _write_good(
 ) -> tuple[int, int, list[Path]]:
     """Write the good rows; count all rows and the broken ones in the same pass."""
     counts = Observation()
-    broken = F.size("_reasons") > 0
-    observed = enforced.select(*columns, broken.alias("_broken")).observe(
+    observed = enforced.select(*columns, "_broken").observe(
         counts, F.count("*").alias("rows"), F.count_if("_broken").alias("broken")
     )
     files = write_parts(observed.filter(~F.col("_broken")).select(*columns), path)
@@ -127,7 +126,7 @@ def _write_bad(
     enforced: DataFrame, raw: DataFrame, name: str, broken: int, path: str | Path
 ) -> list[Path]:
     if broken:
-        bad = enforced.filter(F.size("_reasons") > 0)
+        bad = enforced.filter("_broken")
         return write_parts(quarantine_table(bad, raw, name), path)
     reason = pa.struct([("rule", pa.string()), ("column", pa.string()), ("value", pa.string())])
     fields = [("source", pa.string()), ("file", pa.string()), ("row", pa.int64())]

@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
+from pipeline.dataprep.footer import sort_footer
+
 _SCRATCH = "_spark_write"  # Spark and Arrow do not see names that begin with an underscore
 
 
@@ -15,8 +17,8 @@ def write_parts(frame: DataFrame, folder: str | Path) -> list[Path]:
     """Write a frame as ``folder/part-00000.parquet`` and on, one file a non-empty partition.
 
     Spark puts a random name into each file's and leaves marker and checksum files behind; the
-    names here depend on the partitions alone. A frame without rows gives one file with its
-    schema. The folder is the caller's to publish.
+    names here, and the bytes, depend on the partitions alone. Without rows there is one file, with
+    the schema. The folder is the caller's to publish.
 
     Raises:
         FileExistsError: the folder holds part files already.
@@ -31,6 +33,7 @@ def write_parts(frame: DataFrame, folder: str | Path) -> list[Path]:
     filled = [part for part in parts if _rows(part)] or parts[:1]
     targets = [folder / f"part-{index:05d}.parquet" for index in range(len(filled))]
     for part, target in zip(filled, targets, strict=True):
+        sort_footer(part)
         part.rename(target)
     shutil.rmtree(scratch)
     return targets

@@ -41,12 +41,6 @@ class Reason:
         return f"{self.name} ({self.count:,} rows; {self.value!r} in {self.file} row {self.row})"
 
 
-def split_good_bad(enforced: DataFrame, columns: Sequence[str]) -> tuple[DataFrame, DataFrame]:
-    """Rows without a reason, with the declared columns alone; and the others, as they were."""
-    broken = F.size("_reasons") > 0
-    return enforced.filter(~broken).select(*columns), enforced.filter(broken)
-
-
 def quarantine_table(bad: DataFrame, raw: DataFrame, source_name: str) -> DataFrame:
     """Broken rows as they are stored.
 

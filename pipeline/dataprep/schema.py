@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -26,8 +28,9 @@ def enforce(raw: DataFrame, source: SourceConfig) -> DataFrame:
         source: the declared columns, key and null values.
 
     Returns:
-        The declared columns in their types; ``_reasons``, array<struct<rule, column, value>>,
-        empty for a good row; and ``_file, _block, _line, _row, _raw``. Rules, in the order of
+        The declared columns in their types; ``_broken``, whether any rule is broken, which costs
+        far less than saying which; ``_reasons``, array<struct<rule, column, value>>, empty for a
+        good row; and ``_file, _block, _line, _row, _raw``. Rules, in the order of
         the columns: the reader's own (alone, since such a row has no cells), ``not_a_<type>``,
         ``null``, ``below_min``, ``above_max``, ``not_allowed``, ``pattern``; and last
         ``duplicate_key``, for rows after the first good one with a key, by file and row.
@@ -42,6 +45,7 @@ def enforce(raw: DataFrame, source: SourceConfig) -> DataFrame:
     checks = [check for name in names for check in _checks(name, source)]
     checked = typed.select(
         *(_value(name, source).alias(name) for name in names),
+        _is_broken(checks).alias("_broken"),
         _reasons(checks).alias("_reasons"),
         *POSITION,
         "_row",
@@ -107,7 +111,7 @@ def _checks(name: str, source: SourceConfig) -> list[Check]:
         reason = F.struct(
             F.lit(rule).alias("rule"), F.lit(name).alias("column"), shown.alias("value")
         )
-        return F.coalesce(broken, F.lit(False)), reason
+        return broken, reason
 
     kind = column.type.replace(" ", "")
     checks = []
@@ -127,39 +131,35 @@ def _checks(name: str, source: SourceConfig) -> list[Check]:
     return checks
 
 
+def _is_broken(checks: list[Check]) -> Column:
+    rules = [F.col("_problem").isNotNull(), *(broken for broken, _ in checks)]
+    # A comparison with null is null: not broken, unless another rule is.
+    return F.coalesce(reduce(or_, rules), F.lit(False))
+
+
 def _reasons(checks: list[Check]) -> Column:
-    """The reasons as an array; built only for broken rows, since most rows have none."""
     problem = F.col("_problem")
     none = F.array().cast("array<struct<rule:string,column:string,value:string>>")
-    if not checks:
-        return F.when(problem.isNotNull(), F.array(problem)).otherwise(none)
-    any_broken = checks[0][0]
-    for broken, _ in checks[1:]:
-        any_broken = any_broken | broken
     # Not array_compact: its lambda takes the whole projection out of code generation.
-    all_reasons = F.concat(
-        *(F.when(broken, F.array(reason)).otherwise(none) for broken, reason in checks)
-    )
-    return (
-        F.when(problem.isNotNull(), F.array(problem)).when(any_broken, all_reasons).otherwise(none)
-    )
+    each = [F.when(broken, F.array(reason)).otherwise(none) for broken, reason in checks]
+    return F.when(problem.isNotNull(), F.array(problem)).otherwise(F.concat(none, *each))
 
 
 def _mark_duplicates(checked: DataFrame, key: tuple[str, ...]) -> DataFrame:
-    good = F.size("_reasons") == 0
     # Good rows compete among themselves, so that a broken first row does not cost its successor.
-    first = Window.partitionBy(*key, good).orderBy(*POSITION)
+    first = Window.partitionBy(*key, "_broken").orderBy(*POSITION)
     texts = [F.coalesce(F.col(name).cast("string"), F.lit("null")) for name in key]
     reason = F.struct(
         F.lit("duplicate_key").alias("rule"),
         F.lit(",".join(key)).alias("column"),
         F.substring(F.concat_ws(",", *texts), 1, MAX_VALUE_CHARS).alias("value"),
     )
-    numbered = checked.select("*", F.row_number().over(first).alias("_nth"))
-    marked = F.when(good & (F.col("_nth") > 1), F.array(reason)).otherwise(F.col("_reasons"))
+    numbered = checked.select("*", (F.row_number().over(first) > 1).alias("_again"))
+    duplicate = ~F.col("_broken") & F.col("_again")
+    marked = {
+        "_broken": F.col("_broken") | F.col("_again"),
+        "_reasons": F.when(duplicate, F.array(reason)).otherwise(F.col("_reasons")),
+    }
     return numbered.select(
-        *(
-            marked.alias(name) if name == "_reasons" else F.col(f"`{name}`")
-            for name in checked.columns
-        )
+        *(marked.get(name, F.col(f"`{name}`")).alias(name) for name in checked.columns)
     )

@@ -58,7 +58,7 @@ def start_spark(
             if spark_runs_already():
                 session = _adopt(stated)
             else:
-                common = settings.session_settings(plan, scratch, logs)
+                common = settings.session_settings(plan, scratch, logs, config.java_options)
                 if loopback:
                     common |= settings.loopback_settings()
                 os.environ.update(settings.python_environment() if loopback else {})

@@ -33,21 +33,25 @@ SQL_SETTINGS = {
 _SECRET = re.compile(r"secret|password|token|credential|access\.?key|account\.key", re.IGNORECASE)
 
 
-def session_settings(plan: ResourcePlan, scratch: Path, logs: Path) -> dict[str, str]:
+def session_settings(
+    plan: ResourcePlan, scratch: Path, logs: Path, java_options: str = ""
+) -> dict[str, str]:
     """Settings of every session that this pipeline starts itself.
 
     Args:
         plan: sizes of the heaps and the number of shuffle partitions.
         scratch: folder for shuffles and spills; it goes when the run ends.
         logs: folder for the driver's log.
+        java_options: more options for every JVM.
     """
+    options = f"{ADD_OPENS} {java_options}".strip()
     quiet = f"-Dlog4j2.configurationFile={write_log_settings(logs)} "
     return {
         **SQL_SETTINGS,
         "spark.sql.shuffle.partitions": str(plan.shuffle_partitions),
         "spark.driver.memory": spark_size(plan.driver_memory_bytes),
-        "spark.driver.extraJavaOptions": f"{quiet}{ADD_OPENS}",
-        "spark.executor.extraJavaOptions": ADD_OPENS,
+        "spark.driver.extraJavaOptions": f"{quiet}{options}",
+        "spark.executor.extraJavaOptions": options,
         "spark.pyspark.python": sys.executable,
         "spark.pyspark.driver.python": sys.executable,
         "spark.local.dir": str(scratch),
