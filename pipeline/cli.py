@@ -388,11 +388,7 @@ def data_flights(
 
     rows = write_flights(folder)
     if sample is not None:
-        try:
-            days = date.fromisoformat(first), date.fromisoformat(last)
-        except ValueError as error:
-            raise ConfigError(f"--first and --last must be dates, YYYY-MM-DD: {error}") from error
-        write_sample(folder, sample, *days)
+        write_sample(folder, sample, _date("--first", first), _date("--last", last))
     _show(rows, as_json)
 
 
@@ -448,6 +444,32 @@ def schedule(
     from pipeline.scheduling import serve
 
     serve(config, env=env, overrides=set_ or [])
+
+
+@app.command()
+def backfill(
+    config: ConfigFile,
+    from_: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")],
+    to: Annotated[str, typer.Option(help="Last day, YYYY-MM-DD.")],
+    env: Env = None,
+    set_: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run the schedule's intervals between two days that were missed or have failed."""
+    from pipeline.scheduling import backfill as fill
+
+    days = _date("--from", from_), _date("--to", to)
+    with _clean_stdout():
+        records = fill(config, env=env, overrides=set_ or [], first=days[0], last=days[1])
+    _show_rows({"intervals": records}, "intervals", as_json)
+
+
+def _date(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} must be a day, YYYY-MM-DD. Got {text!r} instead") from error
 
 
 @app.command()

@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import date, datetime, timedelta, timezone
+from datetime import time as datetime_time
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,7 +22,7 @@ from rich.console import Console
 
 from pipeline.config import PipelineConfig, load_config
 from pipeline.config.schedule import ScheduleConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StageFailed
 from pipeline.store import Store
 from pipeline.store.layout import write_text
 
@@ -65,6 +66,14 @@ class Ledger:
             file.write(json.dumps({"interval": interval, "status": "started"}))
         return True
 
+    def take_failed(self, interval: str) -> bool:
+        """Take an interval again whose run failed."""
+        record = json.loads(self._path(interval).read_text(encoding="utf-8"))
+        if record["status"] != "failed":
+            return False
+        write_text(self._path(interval), json.dumps({"interval": interval, "status": "started"}))
+        return True
+
     def finish(self, interval: str, exit_code: int, seconds: float) -> None:
         record = {
             "interval": interval,
@@ -97,9 +106,7 @@ def serve(config_file: Path, *, env: str | None, overrides: Sequence[str]) -> No
     config = load_config(config_file, env=env, overrides=overrides)
     schedule = _checked(config)
     ledger = Ledger(Store(config.store_path).schedule / config.name)
-    command = [sys.executable, "-m", "pipeline", "run", "-c", str(config_file)]
-    command += ["--env", env] if env else []
-    command += [word for text in overrides for word in ("--set", text)]
+    command = _command(config_file, env, overrides)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
@@ -110,6 +117,55 @@ def serve(config_file: Path, *, env: str | None, overrides: Sequence[str]) -> No
             _run_interval(command, ledger, interval_name(due))
     except Stopped:
         _say("stopped")
+
+
+def backfill(
+    config_file: Path, *, env: str | None, overrides: Sequence[str], first: date, last: date
+) -> list[dict[str, Any]]:
+    """Run the intervals from ``first`` to ``last`` (whole days) that no scheduler has run.
+
+    Intervals that failed are run again; those that are done or at work are left alone.
+
+    Returns:
+        The ledger's record of every interval in the range, in order.
+
+    Raises:
+        ConfigError: no schedule, a range that is empty or reaches into the future.
+        StageFailed: an interval's run failed; the ones after it were not started.
+    """
+    config = load_config(config_file, env=env, overrides=overrides)
+    schedule = _checked(config)
+    ledger = Ledger(Store(config.store_path).schedule / config.name)
+    for interval in _intervals(schedule, first, last):
+        if ledger.claim(interval) or ledger.take_failed(interval):
+            code = _run_claimed(_command(config_file, env, overrides), ledger, interval)
+            if code:
+                raise StageFailed(
+                    f"the run of interval {interval} ended with exit code {code}",
+                    hint="Mend the cause and run the same backfill again.",
+                )
+    wanted = set(_intervals(schedule, first, last))
+    return [record for record in ledger.records() if record["interval"] in wanted]
+
+
+def _intervals(schedule: ScheduleConfig, first: date, last: date) -> list[str]:
+    zone = ZoneInfo(schedule.timezone)
+    if first > last:
+        raise ConfigError(f"--from {first} comes after --to {last}")
+    found = []
+    instant = datetime.combine(first, datetime_time.min, zone) - timedelta(seconds=1)
+    end = datetime.combine(last, datetime_time.max, zone)
+    while (instant := next_time(schedule, instant)) <= end:
+        if instant > datetime.now(timezone.utc):
+            raise ConfigError(f"--to {last}: the interval at {instant} has not come yet")
+        found.append(interval_name(instant))
+    return list(dict.fromkeys(found))
+
+
+def _command(config_file: Path, env: str | None, overrides: Sequence[str]) -> list[str]:
+    command = [sys.executable, "-m", "pipeline", "run", "-c", str(config_file)]
+    command += ["--env", env] if env else []
+    return command + [word for text in overrides for word in ("--set", text)]
 
 
 def _checked(config: PipelineConfig) -> ScheduleConfig:
@@ -130,6 +186,10 @@ def _run_interval(command: list[str], ledger: Ledger, interval: str) -> None:
     if not ledger.claim(interval):
         _say(f"interval {interval} was run already")
         return
+    _run_claimed(command, ledger, interval)
+
+
+def _run_claimed(command: list[str], ledger: Ledger, interval: str) -> int:
     start = time.monotonic()
     # A process of its own, because neither a JVM nor RayDP can be started twice in one.
     child = subprocess.Popen(command)
@@ -141,6 +201,7 @@ def _run_interval(command: list[str], ledger: Ledger, interval: str) -> None:
         raise
     ledger.finish(interval, code, time.monotonic() - start)
     _say(f"interval {interval} ended with exit code {code}")
+    return code
 
 
 def _end(child: subprocess.Popen[bytes]) -> int:

@@ -89,3 +89,22 @@ def test_it_runs_when_the_minute_comes_and_stops_on_sigterm(
     assert len(list(runs.iterdir())) > before
     last = json.loads((sorted(runs.iterdir())[-1] / "run.json").read_text())
     assert {stage["action"] for stage in last["stages"]} == {"skipped"}
+
+
+def test_backfill_runs_what_was_missed_once(finished: tuple[Project, dict[str, Any]]) -> None:
+    project, _ = finished
+    ledger = Ledger(project.store / "schedule" / "flights")
+    assert ledger.claim("2026-03-02T03-00")
+    ledger.finish("2026-03-02T03-00", 4, 1.0)  # it failed
+    days = ("--from", "2026-03-01", "--to", "2026-03-02")
+    filled = project.json("backfill", *days)["intervals"]
+    assert [(i["interval"], i["status"]) for i in filled] == [
+        ("2026-03-01T03-00", "done"),
+        ("2026-03-02T03-00", "done"),
+    ]
+    before = len(list((project.store / "runs").iterdir()))
+    assert project.json("backfill", *days)["intervals"] == filled
+    assert len(list((project.store / "runs").iterdir())) == before
+    future = project.run("backfill", "--from", "2999-01-01", "--to", "2999-01-01", check=False)
+    assert future.returncode == 2
+    assert "has not come yet" in future.stderr

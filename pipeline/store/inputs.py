@@ -7,6 +7,9 @@ from pathlib import Path
 
 from pipeline.errors import DataRefused
 
+_FILE_SUFFIXES = {".csv", ".tsv", ".txt", ".json", ".gz"}
+"""Spark itself writes folders named x.parquet; a folder named x.csv is a mistake."""
+
 
 def find_files(root: Path, patterns: tuple[str, ...], source: str) -> list[Path]:
     """Files that match, sorted by path, each once; a folder stands for the files in it.
@@ -19,6 +22,12 @@ def find_files(root: Path, patterns: tuple[str, ...], source: str) -> list[Path]
     found: set[Path] = set()
     for pattern in patterns:
         matches = [Path(m) for m in glob.glob(str(root / pattern), recursive=True)]
+        for match in matches:
+            if match.is_dir() and match.suffix in _FILE_SUFFIXES:
+                raise DataRefused(
+                    f"source {source!r}: {match} is a folder that is named like a file",
+                    hint="Name the files in it, or rename the folder.",
+                )
         files = {file for match in matches for file in _files(match)}
         if not files:
             raise DataRefused(

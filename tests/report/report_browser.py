@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -42,8 +43,11 @@ def visit(page: Path, scratch: Path, *flags: str, fragment: str = "") -> Visit:
 
 def _chromium() -> str:
     found = next((path for name in _NAMES if (path := shutil.which(name))), None)
-    if found is None:
+    if found is None and os.environ.get("CI"):
         pytest.fail("no Chromium on PATH: install the Debian package `chromium` (see the Makefile)")
+    if found is None:
+        # `make test` installs it where it may; a laptop whose owner did not want it is no failure.
+        pytest.skip("no Chromium on PATH")
     return found
 
 

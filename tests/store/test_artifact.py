@@ -185,6 +185,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert caught.value.exit_code == 3
 
 
+def test_a_folder_named_like_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").mkdir()
+    (tmp_path / "x.csv" / "part.csv").write_text("a")
+    with pytest.raises(DataRefused, match="named like a file"):
+        find_files(tmp_path, ("x.csv",), "s")
+
+
 def test_a_read_only_store_is_found_before_work_starts(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
