@@ -166,9 +166,10 @@ def _run_stage(context: StageContext, planned: StagePlan) -> dict[str, Any]:
     except Exception as error:
         log.event("stage_failed", stage=stage, error=f"{type(error).__name__}: {error}")
         log.stage(_failed(planned, time.monotonic() - start))
-        first_line = (str(error).strip() or "no message").splitlines()[0][:300]
+        # Now, for an error of the JVM cannot tell its story once the JVM is gone.
+        _log.debug("stage %s failed", stage, exc_info=True)
         raise StageFailed(
-            f"stage {stage} failed: {type(error).__name__}: {first_line}",
+            f"stage {stage} failed: {type(error).__name__}: {_gist(error)}",
             hint=f"The traceback is in {log.folder / 'log.txt'}; --debug shows it here.",
         ) from error
     context.artifacts[stage] = artifact
@@ -177,6 +178,13 @@ def _run_stage(context: StageContext, planned: StagePlan) -> dict[str, Any]:
     record["peak_memory_bytes"] = log.memory.lap()
     log.event("stage_finished", stage=stage, seconds=seconds, rows_out=outcome.rows_out)
     return record
+
+
+def _gist(error: Exception) -> str:
+    """The line of an error that says most: of Java's, the last cause; else the first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return (causes[-1] if causes else lines[0])[:300]
 
 
 def _after(context: StageContext, stage: StageName) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
@@ -15,6 +17,8 @@ from pipeline.dataprep.features import Segments, check_rows, feature_table
 from pipeline.dataprep.layout import Place, partition_keys, place_segments
 from pipeline.dataprep.parts import count_rows, write_parts
 from pipeline.errors import StageFailed
+
+_PLAN = "segments.parquet"  # beside the parts for as long as they are written
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,15 @@ def write_features(frame: DataFrame, config: PreprocessConfig, folder: str | Pat
     """
     # Kept, since three jobs read it (segments, keys, the write) and the steps' joins cost most.
     table = feature_table(frame, config).persist(StorageLevel.MEMORY_AND_DISK)
+    plan = Path(folder) / _PLAN
     try:
         segments = check_rows(table, config)
         places = place_segments(segments.rows, segments.row_bytes, config.file_mb)
-        files = write_parts(_laid_out(table, config, segments, places), folder)
+        _write_plan(segments, places, len(config.segment), plan)
+        files = write_parts(_laid_out(table, config, plan, places), folder)
     finally:
         table.unpersist()
+        plan.unlink(missing_ok=True)
     planned = places[-1].first + places[-1].files
     written = count_rows(files)
     if (len(files), written) != (planned, segments.total):
@@ -57,37 +64,38 @@ def write_features(frame: DataFrame, config: PreprocessConfig, folder: str | Pat
 
 
 def _laid_out(
-    table: DataFrame, config: PreprocessConfig, segments: Segments, places: list[Place]
+    table: DataFrame, config: PreprocessConfig, plan: Path, places: list[Place]
 ) -> DataFrame:
     """Rows in their files' partitions and order."""
     order = [F.col(name).asc_nulls_first() for name in (*config.segment, config.time, *config.key)]
     files = places[-1].first + places[-1].files
     keys = F.array(*(F.lit(key) for key in partition_keys(files)))
-    placed = _with_file(table, config, segments, places)
+    placed = _with_file(table, config, plan, places)
     by_key = placed.withColumn("_partition", F.get(keys, F.col("_file")))
     # A number of partitions that is given is kept by adaptive execution.
     parted = by_key.repartition(files, "_partition").sortWithinPartitions(*order)
     return parted.select(*table.columns)
 
 
+def _write_plan(segments: Segments, places: list[Place], columns: int, path: Path) -> None:
+    """The segments' places as a file: a frame made of Python rows would start Python workers."""
+    values = [list(value) for value in segments.values]
+    plan = {
+        f"_segment_{index}": pa.array([value[index] for value in values], pa.string())
+        for index in range(columns)
+    }
+    plan["_first"] = pa.array([place.first for place in places], pa.int32())
+    plan["_files"] = pa.array([place.files for place in places], pa.int32())
+    plan["_rows"] = pa.array(segments.rows, pa.int64())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(plan), path)
+
+
 def _with_file(
-    table: DataFrame, config: PreprocessConfig, segments: Segments, places: list[Place]
+    table: DataFrame, config: PreprocessConfig, plan_file: Path, places: list[Place]
 ) -> DataFrame:
     names = [f"_segment_{index}" for index in range(len(config.segment))]
-    schema = T.StructType(
-        [
-            *(T.StructField(name, T.StringType()) for name in names),
-            *(T.StructField(name, T.IntegerType(), False) for name in ("_first", "_files")),
-            T.StructField("_rows", T.LongType(), False),
-        ]
-    )
-    plan = table.sparkSession.createDataFrame(
-        [
-            (*value, place.first, place.files, rows)
-            for value, place, rows in zip(segments.values, places, segments.rows, strict=True)
-        ],
-        schema,
-    )
+    plan = table.sparkSession.read.schema(_plan_schema(names)).parquet(plan_file.as_uri())
     same = [  # a null segment is a segment
         F.col(f"`{column}`").eqNullSafe(F.col(name))
         for column, name in zip(config.segment, names, strict=True)
@@ -96,6 +104,16 @@ def _with_file(
     if all(place.files == 1 for place in places):
         return joined.withColumn("_file", F.col("_first"))
     return _spread(joined, config)
+
+
+def _plan_schema(names: list[str]) -> T.StructType:
+    return T.StructType(
+        [
+            *(T.StructField(name, T.StringType()) for name in names),
+            *(T.StructField(name, T.IntegerType()) for name in ("_first", "_files")),
+            T.StructField("_rows", T.LongType()),
+        ]
+    )
 
 
 def _spread(joined: DataFrame, config: PreprocessConfig) -> DataFrame:

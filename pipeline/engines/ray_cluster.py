@@ -70,6 +70,8 @@ def start_ray(
     )
     options = _join_options(config) if config.address else _embedded_options(config, plan, scratch)
     environment = {} if config.address else _EMBEDDED_ENVIRONMENT
+    if config.address:
+        show_token()
     try:
         with (
             deadline(timeout_seconds, what, hint),
@@ -85,6 +87,17 @@ def start_ray(
     except Exception as problem:  # Ray raises half a dozen kinds here, some of them bare
         stop_ray()
         raise EngineError(f"{what} failed: {problem}", hint=hint) from problem
+
+
+def show_token() -> None:
+    """Show the cluster its token, if this user has one and did not say otherwise.
+
+    ``ray start`` of Ray 2.59 and later asks for the token in ``~/.ray/auth_token``, but a program
+    that joins shows it only when told to; the JVMs of RayDP join too, hence the environment.
+    """
+    kept = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+    if "RAY_AUTH_TOKEN" in os.environ or kept.is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def stop_ray() -> None:

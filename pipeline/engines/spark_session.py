@@ -61,7 +61,7 @@ def start_spark(
                 common = settings.session_settings(plan, scratch, logs, config.java_options)
                 if loopback:
                     common |= settings.loopback_settings()
-                os.environ.update(settings.python_environment() if loopback else {})
+                os.environ.update(settings.process_environment(loopback))
                 session = _start(config, plan, app_name, common | stated, logs)
             _set_secrets(session, secrets)
             return session

@@ -101,15 +101,18 @@ def write_log_settings(logs: Path) -> Path:
     return path
 
 
-def python_environment() -> dict[str, str]:
-    """Variables for Spark's Python processes; set before the JVM starts."""
-    return {
+def process_environment(loopback: bool) -> dict[str, str]:
+    """Variables that Spark's processes inherit; set before the JVM starts. What is set stays."""
+    wanted = {
+        # The setting of the same name does not reach PySpark's own start, which takes `python3`.
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
-        "SPARK_LOCAL_IP": os.environ.get("SPARK_LOCAL_IP", LOOPBACK),
         # Ray's library in RayDP's JVMs logs its own start to stderr otherwise.
-        "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "warning"),
+        "RAY_BACKEND_LOG_LEVEL": "warning",
     }
+    if loopback:
+        wanted["SPARK_LOCAL_IP"] = LOOPBACK
+    return {name: os.environ.get(name, value) for name, value in wanted.items()}
 
 
 _LOG_SETTINGS = """\
