@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,13 @@ from typing import Any
 
 from tests.command import Project, environment, hashes, manifest
 
-SPARK_SUBMIT = Path(sys.executable).parent / "spark-submit"
+BIN = Path(sys.executable).parent
+
+
+def _activated() -> dict[str, str]:
+    """The environment after ``. .venv/bin/activate``, with the sample's JVM options."""
+    path = os.pathsep.join([str(BIN), os.environ["PATH"]])
+    return environment(PATH=path, JDK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1")
 
 
 def test_spark_submit_commits_the_same_artifacts(
@@ -22,7 +29,7 @@ def test_spark_submit_commits_the_same_artifacts(
     shutil.copytree(whole.root, root, ignore=shutil.ignore_patterns("store"))
     store = tmp_path / "store"
     for stage in ("ingest", "preprocess"):
-        command = [str(SPARK_SUBMIT), f"jobs/{stage}.py", "--config", "conf/flights.yaml"]
+        command = ["spark-submit", f"jobs/{stage}.py", "--config", "conf/flights.yaml"]
         command += ["--env", "sample", "--set", f"store={store}", "--json"]
         done = subprocess.run(
             command,
@@ -30,7 +37,7 @@ def test_spark_submit_commits_the_same_artifacts(
             capture_output=True,
             text=True,
             timeout=400,
-            env=environment(PYSPARK_PYTHON=sys.executable),
+            env=_activated(),
         )
         assert done.returncode == 0, done.stderr[-3000:]
         made = json.loads(done.stdout)
