@@ -33,7 +33,9 @@ def engines() -> Iterator[Engines]:
     """Spark on Ray through RayDP, and embedded Ray."""
     from pipeline.engines.session import Engines
 
-    config = EnginesConfig.model_validate({"ray": {"num_cpus": 2}})
+    # Tests are over before the JVM's optimising compiler has paid off; and their data is small.
+    small = {"java_options": "-XX:TieredStopAtLevel=1", "shuffle_partitions": 4}
+    config = EnginesConfig.model_validate({"ray": {"num_cpus": 2}, "spark": small})
     with Engines(config, app_name="tests") as started:
         yield started
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import Project, actions, alive, children_of, hashes
+from tests.command import Project, actions, children_of, hashes
 
 RAY = str(Path(sys.executable).parent / "ray")
 
@@ -44,14 +44,10 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             time.sleep(1)
         yield address
     finally:
-        below = children_of(head.pid)
-        for pid in (head.pid, *below):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        head.wait(timeout=30)
-        for pid in alive(below):
+        for pid in (*children_of(head.pid), head.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        head.wait(timeout=30)
 
 
 def _is_up(address: str) -> bool:
