@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.pipeline import PipelineConfig
@@ -73,10 +74,9 @@ def _read_overrides(overrides: Iterable[str]) -> Document:
                 hint="For example --set train.min_rows=500",
             )
         try:
-            leaf = parse_value(value)
-        except Exception as error:
-            raise ConfigError(f"--set {text}: the value is not valid YAML") from error
-        nested: Any = leaf
+            nested: Any = parse_value(value)
+        except yaml.YAMLError:
+            nested = value  # such as a cron expression, whose * begins an alias in YAML
         for part in reversed(parts):
             nested = {part: nested}
         _merge(data, nested)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ def start_ray(
             stdout_to_stderr(),
             _environment(environment),
             _loopback_only(config.address is None),
+            _kept_sigterm(),
         ):
             _knock(config.address, timeout_seconds)
             return _connect(config, options)
@@ -210,6 +212,16 @@ def _loopback_only(wanted: bool) -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextlib.contextmanager
+def _kept_sigterm() -> Iterator[None]:
+    """Ray takes SIGTERM for itself and ends the program with code 15; give it back."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
