@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pipeline.engines.session import Engines
 
 ROOT = Path(__file__).parents[1]
+# Tests are over before the JVM's optimising compiler has paid off; and their data is small.
+SMALL_SPARK = {"java_options": "-XX:TieredStopAtLevel=1", "shuffle_partitions": 2}
 
 
 @pytest.fixture(scope="session")
@@ -28,15 +30,19 @@ def root() -> Path:
     return ROOT
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of whole commands, which start engines of their own, behind all others."""
+    items.sort(key=lambda item: item.path.parent == ROOT / "tests")
+
+
 @pytest.fixture(scope="session")
 def engines() -> Iterator[Engines]:
-    """Spark on Ray through RayDP, and embedded Ray."""
+    """Spark on Ray through RayDP, and embedded Ray; stopped before the first whole command."""
     from pipeline.engines.session import Engines
 
-    # Tests are over before the JVM's optimising compiler has paid off; and their data is small.
-    small = {"java_options": "-XX:TieredStopAtLevel=1", "shuffle_partitions": 4}
-    config = EnginesConfig.model_validate({"ray": {"num_cpus": 2}, "spark": small})
+    config = EnginesConfig.model_validate({"ray": {"num_cpus": 2}, "spark": SMALL_SPARK})
     with Engines(config, app_name="tests") as started:
+        _shared.append(started)
         yield started
 
 
@@ -65,9 +71,14 @@ def _no_leaking_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+_shared: list[Engines] = []
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, Any]]:
     """The shipped job on the sample, run once from the command line; do not change its store."""
+    for engines in _shared:
+        engines.close()
     folder = tmp_path_factory.mktemp("finished")
     project = Project(_copy(folder), folder / "store")
     return project, project.json("run")

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tests.command import Project, actions, hashes, manifest, marks
+from tests.command import Project, actions, manifest, marks
 
 Finished = tuple[Project, dict[str, Any]]
 STAGES = ["ingest", "preprocess", "convert", "train", "infer", "report"]
@@ -168,24 +168,3 @@ def test_a_stage_alone_names_what_it_lacks_and_runs_nothing(
     assert "convert needs the artifact of preprocess" in done.stderr
     assert "pipeline preprocess -c conf/flights.yaml" in done.stderr
     assert not (tmp_path / "store/runs").exists()
-
-
-def test_each_stage_alone_makes_what_the_whole_run_made(finished: Finished, tmp_path: Path) -> None:
-    whole, record = finished
-    project = Project(whole.root, tmp_path / "store")
-    for stage in ("ingest", "preprocess"):
-        shutil.copytree(whole.store / "artifacts" / stage, project.store / "artifacts" / stage)
-    for stage in ("convert", "train", "infer", "report"):
-        alone = project.json(stage)
-        assert actions(alone) == {stage: "run"}
-        assert project.artifact(alone, stage).name == whole.artifact(record, stage).name
-    here = project.artifact(alone | {"stages": _stages(project)}, "infer")
-    there = whole.artifact(record, "infer")
-    assert hashes(here, "predictions/*") == hashes(there, "predictions/*")
-
-
-def _stages(project: Project) -> list[dict[str, Any]]:
-    return [
-        {"stage": folder.parent.name, "fingerprint": folder.name}
-        for folder in (project.store / "artifacts").glob("*/*")
-    ]

@@ -1,4 +1,4 @@
-"""The stages as scripts under spark-submit give what the command line gives."""
+"""Each stage alone, by script and by command, gives what the whole run gave."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.command import Project, environment, hashes, manifest
+from tests.command import PIPELINE, Project, actions, environment, hashes, manifest
 
 BIN = Path(sys.executable).parent
+WAYS = {
+    "ingest": ["spark-submit", "jobs/ingest.py", "--config"],
+    "preprocess": ["spark-submit", "jobs/preprocess.py", "--config"],
+    "convert": [sys.executable, "jobs/convert.py", "--config"],
+    "train": [*PIPELINE, "train", "-c"],
+    "infer": [sys.executable, "jobs/infer.py", "--config"],
+    "report": [*PIPELINE, "report", "-c"],
+}
 
 
 def _activated() -> dict[str, str]:
@@ -21,18 +29,17 @@ def _activated() -> dict[str, str]:
     return environment(PATH=path, JDK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1")
 
 
-def test_spark_submit_commits_the_same_artifacts(
+def test_each_stage_alone_makes_what_the_whole_run_made(
     finished: tuple[Project, dict[str, Any]], tmp_path: Path
 ) -> None:
     whole, record = finished
     root = tmp_path / "project"
     shutil.copytree(whole.root, root, ignore=shutil.ignore_patterns("store"))
-    store = tmp_path / "store"
-    for stage in ("ingest", "preprocess"):
-        command = ["spark-submit", f"jobs/{stage}.py", "--config", "conf/flights.yaml"]
-        command += ["--env", "sample", "--set", f"store={store}", "--json"]
+    project = Project(root, tmp_path / "store")
+    for stage, way in WAYS.items():
+        options = ["--env", "sample", "--set", f"store={project.store}", "--json"]
         done = subprocess.run(
-            command,
+            [*way, "conf/flights.yaml", *options],
             cwd=root,
             capture_output=True,
             text=True,
@@ -40,12 +47,12 @@ def test_spark_submit_commits_the_same_artifacts(
             env=_activated(),
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        made = json.loads(done.stdout)
-        folder = Project(root, store).artifact(made, stage)
-        other = whole.artifact(record, stage)
-        assert folder.name == other.name
-        ours, theirs = manifest(folder), manifest(other)
+        alone = json.loads(done.stdout)
+        assert actions(alone) == {stage: "run"}
+        here, there = project.artifact(alone, stage), whole.artifact(record, stage)
+        assert here.name == there.name
+        ours, theirs = manifest(here), manifest(there)
         for key in ("rows_in", "rows_out", "rows_quarantined"):
             assert ours[key] == theirs[key]
-    assert ours["metrics"]["checksums"] == theirs["metrics"]["checksums"]
-    assert hashes(folder, "features/*") == hashes(other, "features/*")
+        for pattern in ("features/*", "models/*", "predictions/*"):
+            assert hashes(here, pattern) == hashes(there, pattern)

@@ -12,6 +12,8 @@ from typing import Any
 
 from tests.command import Project, actions, alive, children_of, hashes, manifest
 
+# Without RayDP, which the undisturbed run has: twice as fast, and nothing may depend on it.
+LOCAL = ("--set", "engines.spark.master=local[2]", "--set", "convert.mode=parquet")
 Finished = tuple[Project, dict[str, Any]]
 
 
@@ -31,7 +33,7 @@ def test_kills_in_preprocess_and_train_change_nothing_of_the_result(
     finished_fits = len(fits.read_text().splitlines())
     assert not list(project.store.glob("artifacts/train/*/manifest.json"))
 
-    resumed = project.json("run")
+    resumed = project.json("run", *LOCAL)
     assert actions(resumed) == {
         "ingest": "skipped", "preprocess": "skipped", "convert": "skipped",
         "train": "run", "infer": "run", "report": "run",
@@ -46,7 +48,7 @@ def test_kills_in_preprocess_and_train_change_nothing_of_the_result(
 
 def _kill_when(project: Project, reached: Callable[[], bool]) -> None:
     """Start a run, kill -9 it at a point, and see that nothing of it lives on."""
-    process = project.start("run")
+    process = project.start("run", *LOCAL)
     end = time.monotonic() + 300
     while not reached():
         assert process.poll() is None, "the run ended before the point was reached"

@@ -10,6 +10,7 @@ import bz2
 import codecs
 import csv
 import gzip
+import re
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,12 +40,19 @@ class Layout:
     """What files must share to be parsed together.
 
     Attributes:
-        names: the header's names in the order of the file, spaces around them removed.
+        line: the header as it stands in the file.
+        names: its names in the order of the file, spaces around them removed.
         encoding: the encoding under Java's name, UTF-16 with its byte order.
     """
 
+    line: str
     names: tuple[str, ...]
     encoding: str
+
+
+def blanks_of(source: SourceConfig) -> str:
+    """The characters that a blank line may have: spaces and tabs, unless they separate cells."""
+    return "".join(blank for blank in " \t" if blank != delimiter_of(source))
 
 
 def delimiter_of(source: SourceConfig) -> str:
@@ -131,13 +139,15 @@ def _read_layout(path: str, source: SourceConfig) -> Layout:
         if head.startswith(magic):
             raise DataRefused(f"{path} is not CSV: it is {kind}", hint="fix its name or its format")
     encoding, text = _decode(path, head, source.encoding)
-    line = next((line for line in text.splitlines() if line.strip()), "")
-    if not line or "\0" in line:
+    # Not splitlines, which ends lines at characters that are none for Spark.
+    lines = re.split("\r\n|\r|\n", text)
+    line = next((line for line in lines if line.strip(blanks_of(source))), "")
+    if not line or "\0" in line or "\ufffd" in line:
         raise DataRefused(
             f"{path} has no header line that can be read as {source.encoding}",
             hint="check the file and its declared encoding",
         )
-    return Layout(_split(line, source), encoding)
+    return Layout(line, _split(line, source), encoding)
 
 
 def _decode(path: str, head: bytes, encoding: str) -> tuple[str, str]:

@@ -60,6 +60,8 @@ def ingest_source(
         raw = read_source(spark, source, name, files)
         enforced = enforce(raw, source)
         rows_in, broken, good_files = _write_good(enforced, list(source.columns), good_path)
+        headers = len(files) if source.format == "csv" else 0  # they count as broken rows
+        rows_in, broken = rows_in - headers, broken - headers
         bad_files = _write_bad(enforced, raw, name, broken, bad_path)
     reasons = count_reasons(bad_files)
     rows_out, quarantined = count_rows(good_files), count_rows(bad_files)

@@ -49,7 +49,7 @@ def quarantine_table(bad: DataFrame, raw: DataFrame, source_name: str) -> DataFr
         number in its file from 1, headers and blank lines not counted; its text, cut at 10,000
         characters; array<struct<rule, column, value>>. Ordered by file and row.
     """
-    numbered = with_row_numbers(bad, raw)
+    numbered = with_row_numbers(bad, raw).filter("_row > 0")  # row 0 is the header
     # A URI keeps "+" as it is, but decoding takes it for a space.
     path = F.url_decode(F.regexp_replace(F.regexp_replace("_file", "^file:/*", "/"), r"\+", "%2B"))
     return numbered.select(
@@ -66,12 +66,13 @@ def with_row_numbers(bad: DataFrame, raw: DataFrame) -> DataFrame:
 
     Spark numbers rows by task, and a task reads one or more parts of files one after the other;
     so a row's number is its place after its part's first row, plus the rows of earlier parts.
+    Only CSV files lack numbers, and there the first row is the header: row 0.
     """
     parts = raw.groupBy("_file", "_block").agg(
         F.min("_line").alias("_first"), F.count("*").alias("_rows")
     )
     earlier = Window.partitionBy("_file").orderBy("_block")
-    offset = F.sum("_rows").over(earlier) - F.col("_rows") - F.col("_first") + 1
+    offset = F.sum("_rows").over(earlier) - F.col("_rows") - F.col("_first")
     offsets = parts.select("_file", "_block", offset.alias("_offset"))
     joined = bad.join(F.broadcast(offsets), ["_file", "_block"])
     row = F.coalesce("_row", F.col("_line") + F.col("_offset"))

@@ -21,7 +21,7 @@ POSITION = ("_file", "_block", "_line")
 def read_source(
     spark: SparkSession, source: SourceConfig, name: str, files: Sequence[str]
 ) -> DataFrame:
-    """Read files into raw rows, one row a record; nothing is dropped but headers and blank lines.
+    """Read files into raw rows, one row a record; nothing is dropped but blank lines.
 
     Args:
         spark: a running session; its SQL settings are set to those of ``session.py``.
@@ -33,13 +33,14 @@ def read_source(
         The declared columns, strings for CSV and the declared types for Parquet, and
 
         - ``_file`` the file's URI; ``_block`` and ``_line`` order its records;
-        - ``_row`` the record's number in its file from 1, headers and blank lines not counted,
-          where it is known while reading (Parquet, ``multiline``), else null: Spark splits
-          files, and ``quarantine.with_row_numbers`` counts the parts when numbers are needed;
+        - ``_row`` the record's number in its file from 1, blank lines not counted and a CSV
+          file's header being row 0, where it is known while reading (Parquet, ``multiline``),
+          else null: Spark splits files, and ``quarantine.with_row_numbers`` counts the parts
+          when numbers are needed;
         - ``_raw`` the record as text (Parquet: as JSON);
         - ``_problem`` struct<rule, column, value>: what is wrong with the record as a whole
-          (``record_too_long``, ``nul_byte``, ``wrong_encoding``, ``unclosed_quote``,
-          ``short_row``, ``long_row``), or null.
+          (``repeated_header``, which row 0 has too; ``record_too_long``, ``nul_byte``,
+          ``wrong_encoding``, ``unclosed_quote``, ``short_row``, ``long_row``), or null.
 
     Raises:
         DataRefused: there is no file, or a file cannot be used; the message names it.

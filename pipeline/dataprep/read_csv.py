@@ -13,27 +13,29 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from pipeline.config.ingest import SourceConfig
-from pipeline.dataprep.headers import Layout, delimiter_of
+from pipeline.dataprep.headers import Layout, blanks_of, delimiter_of
 
 MAX_RECORD_BYTES = 1 << 20
 MAX_CELLS = 20_000  # Univocity ends the whole job above 20,480 cells a row
 
-# Noncharacters of Unicode: a line read with these is one cell, whatever it contains.
-_NO_DELIMITER, _NO_QUOTE = "\ufffe", "\uffff"
+REPEATED_HEADER = "repeated_header"
 
 
 def read_csv_group(
     spark: SparkSession, source: SourceConfig, layout: Layout, files: Sequence[str]
 ) -> DataFrame:
-    """Raw rows of files that share one header.
+    """Raw rows of files that share one header, which is row 0 of each file.
+
+    The header takes the way of a broken row, and so do lines equal to it (files joined without
+    care have them): only where a row's number is known can they be told apart.
 
     Returns:
         ``_file, _block, _line, _row, _raw, _problem`` and the declared columns as strings, as
         described in ``read.read_source``.
     """
-    lines = _lines(spark, layout, files)
+    lines = _lines(spark, source, layout, files)
     records = _records(lines, source.quote) if source.multiline else lines
-    checked = records.select("*", _problem(source).alias("_rule"))
+    checked = records.select("*", _problem(source, layout).alias("_rule"))
     parsed = checked.select("*", _parse(source, layout).alias("_cells"))
     return parsed.select(
         "_file",
@@ -50,30 +52,34 @@ def read_csv_group(
     )
 
 
-def _lines(spark: SparkSession, layout: Layout, files: Sequence[str]) -> DataFrame:
-    """One row a line that is not blank, headers dropped: ``value, _file, _block, _line, _row``.
+def _lines(
+    spark: SparkSession, source: SourceConfig, layout: Layout, files: Sequence[str]
+) -> DataFrame:
+    """One row a line, headers among them: ``value, _file, _block, _line, _row, _is_blank``.
 
-    Spark's CSV reader is used for its header and its decoding; its text reader has neither.
+    Spark's text reader is used and not its CSV reader, which drops more than blank lines: also
+    those of nothing but tabs, NUL or other control characters.
     """
-    reader = (
-        spark.read.schema("value string")
-        .option("header", True)
-        .option("encoding", layout.encoding)
-        .option("sep", _NO_DELIMITER)
-        .option("quote", _NO_QUOTE)
-        .option("escape", _NO_QUOTE)
-        .option("nullValue", _NO_QUOTE)
-        .option("recursiveFileLookup", True)  # no partition columns from folders such as a=1/
-    )
-    if layout.encoding.upper().startswith("UTF-16"):
-        reader = reader.option("lineSep", "\n")  # the default looks for single bytes
-    value = F.regexp_replace("value", "\r$", "") if "16" in layout.encoding else F.col("value")
-    return reader.csv([escape_glob(file) for file in files]).select(
+    reader = spark.read.option("recursiveFileLookup", True)  # no columns from folders as a=1/
+    wide = layout.encoding.upper().startswith("UTF-16")
+    if wide:  # the default looks for single bytes
+        reader = reader.option("lineSep", "\n").option("encoding", layout.encoding)
+    value = F.decode(F.col("value").cast("binary"), layout.encoding)
+    if wide:
+        value = F.regexp_replace(value, "^\ufeff|\r$", "")
+    lines = reader.text([escape_glob(file) for file in files]).select(
         value.alias("value"),
         F.col("_metadata.file_path").alias("_file"),
         F.col("_metadata.file_block_start").alias("_block"),
+    )
+    blank = F.btrim("value", F.lit(blanks_of(source))) == ""
+    if not source.multiline:  # in a quoted cell a blank line is text
+        lines = lines.filter(~blank)
+    return lines.select(
+        "*",
         F.monotonically_increasing_id().alias("_line"),
         F.lit(None).cast("long").alias("_row"),
+        blank.alias("_is_blank"),
     )
 
 
@@ -84,9 +90,12 @@ def _records(lines: DataFrame, quote: str) -> DataFrame:
     """
     before = Window.partitionBy("_file").orderBy("_block", "_line")
     open_quotes = F.sum(_quotes(quote) % 2).over(before.rowsBetween(Window.unboundedPreceding, -1))
-    starts = (F.coalesce(open_quotes, F.lit(0)) % 2 == 0).cast("long")
-    numbered = lines.select("*", starts.alias("_starts")).select(
-        "value", "_file", "_block", "_line", F.sum("_starts").over(before).alias("_row")
+    starts = F.coalesce(open_quotes, F.lit(0)) % 2 == 0
+    numbered = (
+        lines.select("*", starts.alias("_starts"))
+        .filter(~(F.col("_starts") & F.col("_is_blank")))
+        # The header is row 0.
+        .withColumn("_row", F.sum(F.col("_starts").cast("long")).over(before) - 1)
     )
     parts = F.sort_array(F.collect_list(F.struct("_block", "_line", "value")))
     return (
@@ -107,14 +116,15 @@ def _quotes(quote: str) -> Column:
     return F.length("value") - F.length(without)
 
 
-def _problem(source: SourceConfig) -> Column:
+def _problem(source: SourceConfig, layout: Layout) -> Column:
     """Why a record is not even parsed, or null."""
     value = F.col("value")
     delimiter = delimiter_of(source)
     removed = F.length(F.replace(value, F.lit(delimiter), F.lit("")))
     delimiters = (F.length(value) - removed) / len(delimiter)
     return (
-        F.when(F.octet_length(value) > MAX_RECORD_BYTES, F.lit("record_too_long"))
+        F.when(value == F.lit(layout.line), F.lit(REPEATED_HEADER))
+        .when(F.octet_length(value) > MAX_RECORD_BYTES, F.lit("record_too_long"))
         .when(F.contains(value, F.lit("\0")), F.lit("nul_byte"))
         # What could not be decoded became U+FFFD.
         .when(F.contains(value, F.lit("\ufffd")), F.lit("wrong_encoding"))

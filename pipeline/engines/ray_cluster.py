@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -89,6 +88,9 @@ def start_ray(
     except Exception as problem:  # Ray raises half a dozen kinds here, some of them bare
         stop_ray()
         raise EngineError(f"{what} failed: {problem}", hint=hint) from problem
+    except BaseException:  # interrupted half way
+        stop_ray()
+        raise
 
 
 def show_token() -> None:
@@ -216,12 +218,16 @@ def _loopback_only(wanted: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _kept_sigterm() -> Iterator[None]:
-    """Ray takes SIGTERM for itself and ends the program with code 15; give it back."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Keep Ray from taking SIGTERM for itself, not even while it starts: the program would end
+    with code 15 and without a word."""
+    from ray._private import utils
+
+    takes_sigterm = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        utils.set_sigterm_handler = takes_sigterm
 
 
 @contextlib.contextmanager

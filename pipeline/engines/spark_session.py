@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +91,7 @@ def stop_spark(session: SparkSession) -> None:
         gateway.proc.stdin.close()  # the JVM ends when its stdin does
         try:
             gateway.proc.wait(timeout=10)
-        except Exception:
+        except subprocess.TimeoutExpired:
             gateway.proc.kill()
             gateway.proc.wait(timeout=10)
         SparkContext._gateway = None

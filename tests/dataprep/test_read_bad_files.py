@@ -147,6 +147,30 @@ def test_broken_records_are_quarantined_with_their_row_and_text(ingest: Ingest) 
     assert (found.result.rows_in, found.result.rows_quarantined) == (6, 4)
 
 
+def test_lines_of_control_characters_are_records(ingest: Ingest) -> None:
+    found = ingest({"a.csv": HEADER + "1,2,x\n\0\n \t \n\x01\n,,\n"})
+    assert [(row, rule) for row, rule, _ in found.rules] == [
+        (2, "nul_byte"),
+        (3, "short_row"),
+        (4, "null"),
+    ]
+    assert found.result.rows_in == 4
+
+
+def test_a_line_of_tabs_is_a_record_where_tabs_separate(ingest: Ingest) -> None:
+    text = (HEADER + "1,2,x\n,,\n\n").replace(",", "\t")
+    found = ingest({"a.csv": text}, delimiter="\\t")
+    assert [(row, rule) for row, rule, _ in found.rules] == [(2, "null")]
+    assert found.result.rows_in == 2
+
+
+def test_only_the_first_header_of_a_file_is_no_row(ingest: Ingest) -> None:
+    found = ingest({"a.csv": "\n" + HEADER + "1,2,x\n" + HEADER + "2,3,y\n", "b.csv": HEADER})
+    assert found.rules == [(2, "repeated_header", "id,price,note")]
+    assert [row["id"] for row in found.good] == [1, 2]
+    assert found.result.rows_in == 3
+
+
 def test_row_numbers_are_exact_in_files_that_spark_splits(
     spark: SparkSession, ingest: Ingest
 ) -> None:
@@ -191,9 +215,9 @@ def test_bytes_of_another_encoding_are_quarantined(ingest: Ingest) -> None:
 
 
 def test_a_quoted_newline_is_kept_where_declared(ingest: Ingest) -> None:
-    text = HEADER + '1,2,"a\nb"\n2,3,c\n3,x,"d\ne"\n4,5,"open\n5,6,f\n'
+    text = HEADER + '1,2,"a\n\nb"\n\n2,3,c\n3,x,"d\ne"\n4,5,"open\n5,6,f\n'
     found = ingest({"a.csv": text}, multiline=True)
-    assert sorted((row["id"], row["note"]) for row in found.good) == [(1, "a\nb"), (2, "c")]
+    assert sorted((row["id"], row["note"]) for row in found.good) == [(1, "a\n\nb"), (2, "c")]
     assert [(row, rule) for row, rule, _ in found.rules] == [
         (3, "not_a_double"),
         (4, "unclosed_quote"),
