@@ -48,7 +48,10 @@ browser:
 	|| echo "Chromium could not be installed; its tests will be skipped." >&2; fi; }
 
 bench-noop: $(STAMP) data/raw/flights/flights.csv.gz ## time a run with nothing to do
-	@$(BIN)/python benchmarks/noop.py
+	@$(BIN)/python -m benchmarks.noop
+
+bench-handoff: $(STAMP) ## time the hand-off against ray.data.from_spark, read_parquet and the limit
+	@$(BIN)/python -m benchmarks.handoff
 
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.10 --all-extras --generate-hashes \

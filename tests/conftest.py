@@ -35,14 +35,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent == ROOT / "tests")
 
 
+_started: list[Engines] = []
+
+
+def alone(engines: Engines) -> Engines:
+    """Engines that are about to be used, all others of this session being stopped."""
+    stop_engines()
+    _started.append(engines)
+    return engines
+
+
+def stop_engines() -> None:
+    """Stop what earlier tests have started: the machine has room for one Spark and one Ray."""
+    while _started:
+        _started.pop().close()
+
+
 @pytest.fixture(scope="session")
 def engines() -> Iterator[Engines]:
     """Spark on Ray through RayDP, and embedded Ray; stopped before the first whole command."""
     from pipeline.engines.session import Engines
 
     config = EnginesConfig.model_validate({"ray": {"num_cpus": 2}, "spark": SMALL_SPARK})
-    with Engines(config, app_name="tests") as started:
-        _shared.append(started)
+    with alone(Engines(config, app_name="tests")) as started:
         yield started
 
 
@@ -71,14 +86,10 @@ def _no_leaking_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-_shared: list[Engines] = []
-
-
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, Any]]:
     """The shipped job on the sample, run once from the command line; do not change its store."""
-    for engines in _shared:
-        engines.close()
+    stop_engines()
     folder = tmp_path_factory.mktemp("finished")
     project = Project(_copy(folder), folder / "store")
     return project, project.json("run")

@@ -62,3 +62,4 @@ class EnginesConfig(Section):
     ray: RayConfig = RayConfig()
     tasks: TasksConfig = TasksConfig()
     start_timeout_seconds: Annotated[float, Field(gt=0)] = 120
+    handoff_timeout_seconds: Annotated[float, Field(gt=0)] = 3600

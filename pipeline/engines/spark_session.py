@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.engines import SparkConfig
 from pipeline.engines import spark_settings as settings
@@ -63,7 +67,8 @@ def start_spark(
                 if loopback:
                     common |= settings.loopback_settings()
                 os.environ.update(settings.process_environment(loopback))
-                session = _start(config, plan, app_name, common | stated, logs)
+                with _jvm_prints_to(logs / "spark-driver-stderr.log"):
+                    session = _start(config, plan, app_name, common | stated, logs)
             _set_secrets(session, secrets)
             return session
     except EngineError:
@@ -137,6 +142,23 @@ def _start(
     for key, value in conf.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+@contextlib.contextmanager
+def _jvm_prints_to(file: Path) -> Iterator[None]:
+    """Let the driver's JVM print to a file; Ray's library in it is not silenced by any setting.
+
+    PySpark has no setting for it, only an argument of the function that it calls.
+    """
+    context: Any = importlib.import_module("pyspark.context")
+    launch = context.launch_gateway
+    with file.open("ab") as output:
+        quiet = {"stdout": output, "stderr": output}
+        context.launch_gateway = functools.partial(launch, popen_kwargs=quiet)
+        try:
+            yield
+        finally:
+            context.launch_gateway = launch
 
 
 def _start_raydp(plan: ResourcePlan, app_name: str, conf: dict[str, str]) -> SparkSession:

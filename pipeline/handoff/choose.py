@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
-
 from pipeline.engines.session import Engines
 from pipeline.engines.spark_session import is_on_ray
-from pipeline.handoff.blocks import BlockPlan, is_local
-
-if TYPE_CHECKING:
-    import ray
+from pipeline.handoff.blocks import BlockPlan
+from pipeline.handoff.nodes import nodes_without
 
 # Measured on 2 cores with a frame of 176 MB; only their ratio matters here.
 _PARQUET_BYTES_PER_SECOND = 450e6
-_RAYDP_BYTES_PER_SECOND = 55e6
+_RAYDP_BYTES_PER_SECOND = 200e6
 _RAYDP_START_SECONDS = 15.0
 
 
@@ -56,28 +51,6 @@ def may_use_raydp(engines: Engines) -> bool:
     if engines.spark_runs:
         return is_on_ray(engines.spark())
     return engines.spark_needs_ray
-
-
-def nodes_without(file: str) -> list[str]:
-    """The Ray nodes (their ids) that do not see a local path; object storage is seen by all."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    alive = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-    if len(alive) == 1 or not is_local(file):
-        return []
-    see = ray.remote(_sees).options(num_cpus=0)
-    answers: dict[str, ray.ObjectRef[bool]] = {
-        node: see.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-        ).remote(file)
-        for node in alive
-    }
-    return [node for node, answer in answers.items() if not ray.get(answer)]
-
-
-def _sees(file: str) -> bool:
-    return os.access(file.removeprefix("file://"), os.R_OK)
 
 
 def _sample(plan: BlockPlan) -> str:

@@ -1,264 +1,302 @@
-"""The ``raydp`` mode: Spark partitions become Arrow blocks in Ray's object store.
+"""The ``raydp`` mode: executors of Spark on Ray leave Arrow files, and Ray tasks take them in.
 
-RayDP caches each partition as Arrow bytes in its executor, and a Ray task asks the executor's
-actor for them. RayDP's own task (``raydp.spark.dataset``) sets a flag in its worker that it never
-resets, which breaks later tasks there; :func:`_fetch` is ours for that reason.
+The Python worker of an executor writes what it has as Arrow files into a folder of its node. A Ray
+task there maps a file into memory and returns it, which copies it into the object store, once. So
+Spark caches nothing, no heap ever holds a partition, and no Ray worker calls into Java; RayDP's own
+fetch (``ray.data.from_spark``) does all three, and leaves workers behind on which Ray Data fails.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 import pyarrow as pa
 
-from pipeline.engines.spark_session import apply_sql_settings
 from pipeline.errors import EngineError, StageFailed
-from pipeline.handoff.arrow_schema import in_form
-from pipeline.handoff.blocks import SPLIT_BYTES, BlockPlan, BlockSpec, is_local, read_block
+from pipeline.handoff.arrow_schema import canonical_schema, in_form
+from pipeline.handoff.blocks import BlockPlan, BlockSpec, read_block
+from pipeline.handoff.nodes import nodes_with
 
 if TYPE_CHECKING:
     import ray
+    from pyspark import RDD
     from pyspark.sql import DataFrame, SparkSession
 
-# RayDP sends a partition as one Java byte array, which ends at 2 GiB; Arrow adds its padding.
-MOST_BLOCK_BYTES = 1536 * 1024**2
+log = logging.getLogger(__name__)
 
-# RayDP holds a partition up to three times in the executor's heap while it is fetched.
-_HEAP_SHARE = 0.15
-_BATCH_BYTES = 32 * 1024**2
-_FETCHES_PER_EXECUTOR = 2  # an executor's actor answers two calls at a time
+MOST_BLOCK_BYTES = 256 * 1024**2
+"""A partition larger than this becomes several blocks."""
+
+_BATCH_BYTES = 8 * 1024**2
+_ATTEMPTS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where one cached Spark partition lies."""
+class Left(NamedTuple):
+    """One Arrow file that an executor left: which piece of which partition, where, how large."""
 
-    actor: str
-    rdd: int
     partition: int
-    schema_json: str
-    agent_url: str
+    piece: int
+    path: str
+    host: str
+    rows: int
+    bytes: int
 
 
 def blocks_through_spark(
-    session: SparkSession, plan: BlockPlan, heap_bytes: int, executors: int
+    session: SparkSession, plan: BlockPlan, folder: Path, most_bytes: int, lanes: int
 ) -> list[ray.ObjectRef[pa.Table]]:
-    """Carry the planned blocks through Spark on Ray; in the order of ``plan.specs``.
+    """Carry the planned blocks through Spark's executors; in the order of ``plan.specs``.
 
-    Files go in waves that fit the executors' heap, and each wave is dropped from Spark as soon as
-    it has arrived; afterwards Spark may stop.
+    The executors' Python workers read the files themselves, where the executors run: rows that come
+    from Parquet and go to Arrow gain nothing from a JVM between them.
 
     Args:
         session: a session on RayDP.
         plan: the blocks.
-        heap_bytes: the heap of one executor.
-        executors: how many there are.
+        folder: where on each node the Arrow files are left for a moment; removed at the end.
+        most_bytes: how much may lie there.
+        lanes: how many Ray tasks take files in at a time on a node.
 
     Raises:
-        EngineError: a block is too large for RayDP, Spark cannot read a file, or a block was lost.
+        EngineError: a file cannot be read where the executors run, or a block was lost repeatedly.
         StageFailed: a block does not have the rows that its footer says.
     """
-    too_large = next((spec for spec in plan.specs if spec.bytes > MOST_BLOCK_BYTES), None)
-    if too_large is not None:
-        raise EngineError(
-            f"{too_large.file} has a block of {too_large.bytes} bytes; RayDP carries at most "
-            f"{MOST_BLOCK_BYTES}",
-            hint="write smaller row groups, or use convert.mode: parquet",
-        )
-    refs: dict[BlockSpec, Any] = {}
-    with _spark_errors():
-        reader = _reading_session(session, plan)
-        for wave in _waves(plan.specs, int(heap_bytes * executors * _HEAP_SHARE)):
-            refs |= _carry(reader, wave, plan.schema, _FETCHES_PER_EXECUTOR * executors)
-    return [refs[spec] for spec in plan.specs]
-
-
-def _gist(problem: Exception) -> str:
-    # Java and Spark say what it is in the first line, a Ray task's traceback in the last.
-    lines = str(problem).strip().splitlines() or [type(problem).__name__]
-    return lines[-1 if "Traceback" in str(problem) or "ray::" in lines[0] else 0]
-
-
-@contextlib.contextmanager
-def _spark_errors() -> Iterator[None]:
-    """Turn what Spark, py4j and Ray raise into the one error that ``auto`` falls back on."""
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
-    from ray.exceptions import RayError
-
-    try:
-        yield
-    except (Py4JError, PySparkException, RayError) as problem:
-        raise EngineError(
-            f"Spark or RayDP failed to carry the files: {_gist(problem)}",
-            hint="see spark-driver.log among the engines' logs, or use convert.mode: parquet",
-        ) from problem
-
-
-def _reading_session(session: SparkSession, plan: BlockPlan) -> SparkSession:
-    """A session over the same executors in which one file (or split) is one partition."""
-    reader = session.newSession()
-    rows = max(1, sum(spec.rows for spec in plan.specs))
-    batch_rows = _BATCH_BYTES * rows // max(1, plan.bytes)
-    apply_sql_settings(
-        reader,
-        {
-            # A file "costs" as much to open as a whole partition holds: nothing shares one.
-            "spark.sql.files.maxPartitionBytes": str(SPLIT_BYTES),
-            "spark.sql.files.openCostInBytes": str(SPLIT_BYTES),
-            "spark.sql.files.ignoreCorruptFiles": "false",
-            "spark.sql.files.ignoreMissingFiles": "false",
-            "spark.sql.caseSensitive": "true",
-            # The default of 10,000 rows gives blocks of hundreds of chunks.
-            "spark.sql.execution.arrow.maxRecordsPerBatch": str(
-                min(max(batch_rows, 10_000), 4_000_000)
-            ),
-        },
+    wanted = [(spec.file, spec.row_groups) for spec in plan.specs]
+    specs = session.sparkContext.parallelize(wanted, len(wanted))
+    carrier = _Carrier(
+        left=specs.mapPartitionsWithIndex(_leave_read(plan.schema.names, str(folder))),
+        schema=plan.schema,
+        folder=folder,
+        most_bytes=most_bytes,
+        lanes=lanes,
+        sizes=[spec.bytes for spec in plan.specs],
+        specs=plan.specs,
     )
-    return reader
-
-
-def _waves(specs: Sequence[BlockSpec], most_bytes: int) -> Iterator[list[BlockSpec]]:
-    """Cut ``specs`` between files into runs of at most ``most_bytes``, or of one file."""
-    wave: list[BlockSpec] = []
-    for file in dict.fromkeys(spec.file for spec in specs):
-        of_file = [spec for spec in specs if spec.file == file]
-        if wave and sum(spec.bytes for spec in wave + of_file) > most_bytes:
-            yield wave
-            wave = []
-        wave = wave + of_file
-    if wave:
-        yield wave
-
-
-def _carry(
-    reader: SparkSession, wave: list[BlockSpec], schema: pa.Schema, in_flight: int
-) -> dict[BlockSpec, ray.ObjectRef[pa.Table]]:
-    from pyspark import StorageLevel
-
-    frame = _frame(reader, wave, schema)
-    positions = _partition_of(frame, wave)
-    context = frame.sparkSession.sparkContext
-    java: Any = context._jvm
-    writer = java.org.apache.spark.sql.raydp.ObjectStoreWriter
-    level = context._getJavaStorageLevel(StorageLevel.MEMORY_AND_DISK)
-    cached = writer.prepareRecoverableRDD(frame._jdf, level)
-    try:
-        sources = {spec: _source(cached, positions[spec]) for spec in wave}
-        return _fetch_all(sources, schema, in_flight)
-    finally:
-        writer.releaseRecoverableRDD(cached.rddId())
-
-
-def _frame(reader: SparkSession, wave: list[BlockSpec], schema: pa.Schema) -> DataFrame:
-    from pyspark.sql import functions as F
-
-    paths = [_escape_glob(_spark_path(file)) for file in dict.fromkeys(s.file for s in wave)]
-    # recursiveFileLookup: folders named key=value above a file must not become columns.
-    frame = reader.read.option("recursiveFileLookup", "true").parquet(*paths)
-    return frame.select([F.col(f"`{name.replace('`', '``')}`") for name in schema.names])
-
-
-def _partition_of(frame: DataFrame, wave: list[BlockSpec]) -> dict[BlockSpec, int]:
-    """The Spark partition that holds each block.
-
-    Spark sorts partitions by size, so their order says nothing. Each scan partition names its
-    files and offsets, also for a file without rows, where ``input_file_name`` would not.
-    """
-    java: Any = frame.sparkSession.sparkContext._jvm
-    name_of = {
-        f: str(java.org.apache.hadoop.fs.Path(_spark_path(f)).toString())
-        for f in dict.fromkeys(spec.file for spec in wave)
-    }
-    found: dict[tuple[str, int], int] = {}
-    partitions = frame._jdf.queryExecution().toRdd().partitions()
-    for position, partition in enumerate(partitions):
-        pieces = list(partition.files())
-        if len(pieces) != 1:
-            raise EngineError(f"Spark put {len(pieces)} file pieces into one partition, not one")
-        found[(str(pieces[0].toPath().toString()), int(pieces[0].start()))] = position
-    missing = [spec for spec in wave if (name_of[spec.file], spec.start) not in found]
-    if missing:
-        raise EngineError(
-            f"Spark has no partition for {missing[0].file} at byte {missing[0].start}",
-            hint="file names that begin with _ or . are invisible to Spark",
-        )
-    return {spec: found[(name_of[spec.file], spec.start)] for spec in wave}
-
-
-def _source(cached: Any, partition: int) -> _Source:
-    executor = cached.locations()[partition]
-    if executor is None:
-        raise EngineError(f"no Spark executor holds partition {partition} after it was cached")
-    return _Source(
-        f"raydp-executor-{executor}",
-        int(cached.rddId()),
-        partition,
-        str(cached.schemaJson()),
-        str(cached.driverAgentUrl()),
-    )
-
-
-def _fetch_all(
-    sources: dict[BlockSpec, _Source], schema: pa.Schema, in_flight: int
-) -> dict[BlockSpec, ray.ObjectRef[pa.Table]]:
-    """Fetch with at most ``in_flight`` partitions under way; each holds copies in the heap."""
-    import ray
-
-    # No CPU: a fetch waits for the executor, and must run where Spark's work books every CPU.
-    fetch = ray.remote(_fetch).options(num_cpus=0, num_returns=2, name="handoff.raydp")
-    todo = list(sources.items())
-    blocks: dict[BlockSpec, Any] = {}
-    waiting: dict[Any, BlockSpec] = {}
-    while todo or waiting:
-        while todo and len(waiting) < in_flight:
-            spec, source = todo.pop(0)
-            blocks[spec], outcome = fetch.remote(source, spec, schema)
-            waiting[outcome] = spec
-        for outcome in ray.wait(list(waiting))[0]:
-            _check(waiting.pop(outcome), *ray.get(outcome))
-    return blocks
-
-
-def _check(spec: BlockSpec, origin: str, rows: int) -> None:
-    if origin != "raydp":
-        raise EngineError(f"RayDP could not give {spec.file}: {origin}")
-    if rows != spec.rows:
-        raise StageFailed(
-            f"{rows} rows of {spec.file} came through Spark; its footer says {spec.rows}"
-        )
-
-
-def _fetch(source: _Source, spec: BlockSpec, schema: pa.Schema) -> tuple[pa.Table, tuple[str, int]]:
-    """In a Ray task: the block, and where it came from with its number of rows.
-
-    Ray runs this again when a node with the block is lost. Spark may be gone by then; the block is
-    then read from its file, so that it can be rebuilt as long as the store lives.
-    """
-    try:
-        table, origin = in_form(_from_executor(source), schema), "raydp"
-    except Exception as problem:
-        table, origin = read_block(spec, schema), str(problem)
-    return table, (origin, table.num_rows)
-
-
-def _from_executor(source: _Source) -> pa.Table:
-    import ray
-
-    with _java_calls():
-        actor = ray.get_actor(source.actor)
-        stream = ray.get(
-            actor.getRDDPartition.remote(
-                source.rdd, source.partition, source.schema_json, source.agent_url
+    carried = carrier.carry()
+    for spec, pieces in zip(plan.specs, carried, strict=True):
+        rows = sum(rows for _, rows in pieces)
+        if rows != spec.rows:
+            raise StageFailed(
+                f"{rows} rows of {spec.file} came through Spark; its footer says {spec.rows}"
             )
+    return [pieces[0][0] for pieces in carried]
+
+
+def blocks_of_frame(
+    frame: DataFrame, folder: Path, most_bytes: int, lanes: int
+) -> tuple[pa.Schema, list[ray.ObjectRef[pa.Table]], list[int]]:
+    """Carry a DataFrame's partitions; its schema in Arrow, the blocks in row order, their rows.
+
+    A partition becomes one block, or several of at most :data:`MOST_BLOCK_BYTES`; one without rows
+    becomes none.
+
+    Raises:
+        EngineError: the frame cannot be computed, or a block was lost repeatedly.
+    """
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    schema = canonical_schema(to_arrow_schema(frame.schema))
+    with _batches_of(frame):
+        # By position: mapInArrow looks columns up by name, and stumbles over dots and doubles.
+        numbered = frame.toDF(*(f"c{i}" for i in range(len(schema))))
+        rows = numbered.mapInArrow(
+            _leave_batches(str(folder), MOST_BLOCK_BYTES),
+            "partition long, piece long, path string, host string, rows long, bytes long",
         )
-    table = pa.ipc.open_stream(pa.BufferReader(stream)).read_all()
+        left = rows.rdd
+        carrier = _Carrier(
+            left=left,
+            schema=schema,
+            folder=folder,
+            most_bytes=most_bytes,
+            lanes=lanes,
+            sizes=[0] * left.getNumPartitions(),
+        )
+        carried = [piece for pieces in carrier.carry() for piece in pieces if piece[1]]
+    return schema, [block for block, _ in carried], [rows for _, rows in carried]
+
+
+@dataclass
+class _Carrier:
+    """Runs Spark over some partitions at a time, and Ray behind it."""
+
+    left: RDD[Any]
+    schema: pa.Schema
+    folder: Path
+    most_bytes: int
+    sizes: list[int]
+    lanes: int
+    specs: Sequence[BlockSpec] | None = None
+    _nodes: dict[str, str | None] = field(default_factory=dict)
+
+    def carry(self) -> list[list[tuple[Any, int]]]:
+        """For each partition its blocks with their rows, at least one (an empty one)."""
+        done: dict[int, list[tuple[Any, int]]] = {}
+        todo, tries = list(range(len(self.sizes))), 0
+        try:
+            while todo:
+                failed: dict[int, str] = {}
+                before: dict[Any, list[Left]] = {}
+                for wave in self._waves(todo):
+                    taken = self._take_in_wave(wave, done)
+                    failed |= _failures(before)  # Ray copied these while Spark wrote the next
+                    before = taken
+                failed |= _failures(before)
+                todo, tries = sorted(failed), tries + 1
+                if todo and tries == _ATTEMPTS:
+                    raise EngineError(
+                        f"{len(todo)} partitions could not be carried in {tries} tries; "
+                        f"the first: {failed[todo[0]]}",
+                        hint="see the engines' logs, or use convert.mode: parquet",
+                    )
+                if todo:
+                    log.warning("%d partitions are carried again: %s", len(todo), failed[todo[0]])
+        finally:
+            self._remove_folder()
+        return [done[partition] for partition in range(len(self.sizes))]
+
+    def _waves(self, partitions: Iterable[int]) -> Iterator[list[int]]:
+        """Runs of partitions of at most half of ``most_bytes``: one is taken in, one is written.
+
+        Sizes that are not known yet are taken for a share that keeps every core busy.
+        """
+        cores = max(2, self.left.context.defaultParallelism)
+        most = self.most_bytes // 2
+        wave: list[int] = []
+        size = 0
+        for partition in partitions:
+            guess = self.sizes[partition] or self._typical() or most // (2 * cores)
+            if wave and size + guess > most:
+                yield wave
+                wave, size = [], 0
+            wave.append(partition)
+            size += guess
+        if wave:
+            yield wave
+
+    def _typical(self) -> int:
+        known = [size for size in self.sizes if size]
+        return sum(known) // len(known) if known and self.specs is None else 0
+
+    def _take_in_wave(
+        self, wave: list[int], done: dict[int, list[tuple[Any, int]]]
+    ) -> dict[Any, list[Left]]:
+        """Have Spark leave some partitions' files and Ray begin to take them in.
+
+        Returns:
+            By the reference that tells how it ended, the files that a task takes in.
+        """
+        import ray
+
+        with _spark_errors():
+            found = [Left(*record) for record in _run_partitions(self.left, wave)]
+        blocks: dict[Left, Any] = {}
+        outcomes = {}
+        for node, files in self._by_node(found).items():
+            # As many tasks as CPUs, not one a file: they book no CPU (Spark's executors may have
+            # booked all), and Ray would start a worker for each at once.
+            for lane in (files[i :: self.lanes] for i in range(min(self.lanes, len(files)))):
+                *taken, outcome = self._take_in(lane, node)
+                blocks |= dict(zip(lane, taken, strict=True))
+                outcomes[outcome] = lane
+        for partition in wave:
+            pieces = sorted(left for left in found if left.partition == partition)
+            if self.specs is None:
+                self.sizes[partition] = sum(left.bytes for left in pieces)
+            empty = [(ray.put(self.schema.empty_table()), 0)] if not pieces else []
+            done[partition] = [(blocks[left], left.rows) for left in pieces] or empty
+        return outcomes
+
+    def _take_in(self, files: list[Left], node: str | None) -> list[Any]:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        options: dict[str, Any] = {"num_cpus": 0, "name": "handoff.raydp"}
+        if node is not None:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=True)
+        specs = [self.specs[left.partition] if self.specs else None for left in files]
+        remote = ray.remote(_take_in).options(num_returns=len(files) + 1, **options)
+        taken: list[Any] = remote.remote([left.path for left in files], specs, self.schema)
+        return taken
+
+    def _by_node(self, files: list[Left]) -> dict[str | None, list[Left]]:
+        found: dict[str | None, list[Left]] = {}
+        for left in sorted(files):
+            found.setdefault(self._node_of(left), []).append(left)
+        return found
+
+    def _node_of(self, left: Left) -> str | None:
+        """The Ray node that sees a file; ``None`` where there is but one."""
+        if left.host not in self._nodes:
+            seeing = nodes_with(left.path)
+            self._nodes[left.host] = seeing[0] if seeing else None
+        return self._nodes[left.host]
+
+    def _remove_folder(self) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        shutil.rmtree(self.folder, ignore_errors=True)
+        remove = ray.remote(num_cpus=0, max_retries=0)(shutil.rmtree)
+        for node in {node for node in self._nodes.values() if node is not None}:
+            strategy = NodeAffinitySchedulingStrategy(node, soft=False)
+            remove.options(scheduling_strategy=strategy).remote(str(self.folder), True)
+
+
+def _run_partitions(rdd: RDD[Any], partitions: list[int]) -> list[Any]:
+    """The rows of some partitions.
+
+    ``SparkContext.runJob`` does the same, through one more Python worker for each partition.
+    """
+    from pyspark.rdd import _load_from_socket
+
+    context = rdd.context
+    java: Any = context._jvm
+    answer = java.PythonRDD.runJob(context._jsc.sc(), rdd._jrdd, partitions)
+    return list(_load_from_socket(answer, rdd._jrdd_deserializer))
+
+
+def _failures(outcomes: dict[Any, list[Left]]) -> dict[int, str]:
+    """Wait for files to be taken in; the partitions of those that were not, with the reason."""
+    import ray
+
+    failed: dict[int, str] = {}
+    for outcome, files in outcomes.items():
+        try:
+            ray.get(outcome)
+        except ray.exceptions.RayError as problem:
+            failed |= {left.partition: _gist(problem) for left in files}
+    return failed
+
+
+def _take_in(paths: list[str], specs: list[BlockSpec | None], schema: pa.Schema) -> list[Any]:
+    """In a Ray task: the blocks, and last their rows.
+
+    Ray runs this again when the node with a block is lost. The Arrow files are gone by then; blocks
+    of an artifact are read from its files: they can be rebuilt as long as the store lives.
+    """
+    blocks = [_block(path, spec, schema) for path, spec in zip(paths, specs, strict=True)]
+    return [*blocks, [block.num_rows for block in blocks]]
+
+
+def _block(path: str, spec: BlockSpec | None, schema: pa.Schema) -> pa.Table:
+    try:
+        with pa.memory_map(path) as source:
+            table = pa.ipc.open_file(source).read_all()
+        Path(path).unlink()  # the mapping holds the bytes until they are copied
+    except OSError:
+        if spec is None:
+            raise
+        return read_block(spec, schema)
     columns = [_with_offsets(column) for column in table.columns]
-    return pa.Table.from_arrays(columns, names=table.column_names)
+    return in_form(pa.table(columns, names=schema.names), schema)
 
 
 def _with_offsets(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -273,27 +311,124 @@ def _with_offsets(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array(chunks, column.type)
 
 
+# The functions below run in the executors' Python workers, where this package may be missing. They
+# are nested, so that they travel by value, and name nothing of this module.
+
+
+def _leave_read(columns: list[str], folder: str) -> Callable[[int, Iterable[Any]], Iterator[Any]]:
+    """Each partition holds one BlockSpec as a tuple; read it and leave it as an Arrow file."""
+    token = uuid4().hex[:8]
+
+    def leave(partition: int, specs: Iterable[Any]) -> Iterator[Any]:
+        import os
+        import socket
+        import sys
+        from uuid import uuid4
+
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+        from pyarrow import fs
+
+        # Spark has each task read the directory of each archive on Python's path anew. Its own jar
+        # is there, which has no Python in it and costs 0.1 s; the next tasks of this worker do
+        # without.
+        sys.path[:] = [entry for entry in sys.path if not entry.endswith(".jar")]
+        for entry in [entry for entry in sys.path_importer_cache if ".jar" in entry]:
+            del sys.path_importer_cache[entry]
+        os.makedirs(folder, exist_ok=True)
+        for file, row_groups in specs:
+            if not row_groups:
+                continue
+            uri = "://" in file
+            system, path = fs.FileSystem.from_uri(file) if uri else (fs.LocalFileSystem(), file)
+            target = os.path.join(folder, f"{token}-{partition}-{uuid4().hex[:8]}.arrow")
+            rows = 0
+            with pq.ParquetFile(path, filesystem=system, pre_buffer=uri) as parquet:
+                selected = [parquet.schema_arrow.field(name) for name in columns]
+                schema = pa.schema(selected)
+                with pa.OSFile(target, "wb") as output, pa.ipc.new_file(output, schema) as sink:
+                    for group in row_groups:
+                        table = parquet.read_row_group(group, columns=columns, use_threads=False)
+                        sink.write_table(table.select(columns))
+                        rows += table.num_rows
+            size = os.path.getsize(target)
+            yield (partition, 0, target, socket.gethostname(), rows, size)
+
+    return leave
+
+
+def _leave_batches(folder: str, most_bytes: int) -> Callable[[Iterable[Any]], Iterator[Any]]:
+    """Leave the batches of a partition as Arrow files of about ``most_bytes``."""
+    token = uuid4().hex[:8]
+
+    def leave(batches: Iterable[Any]) -> Iterator[Any]:
+        import os
+        import socket
+        import sys
+        from uuid import uuid4
+
+        import pyarrow as pa
+        from pyspark import TaskContext
+
+        # Spark has each task read the directory of each archive on Python's path anew. Its own jar
+        # is there, which has no Python in it and costs 0.1 s; the next tasks of this worker do
+        # without.
+        sys.path[:] = [entry for entry in sys.path if not entry.endswith(".jar")]
+        for entry in [entry for entry in sys.path_importer_cache if ".jar" in entry]:
+            del sys.path_importer_cache[entry]
+        os.makedirs(folder, exist_ok=True)
+        context = TaskContext.get()
+        assert context is not None  # Spark sets it in every task
+        partition, host = context.partitionId(), socket.gethostname()
+        names = ["partition", "piece", "path", "host", "rows", "bytes"]
+        filled = (batch for batch in batches if batch.num_rows)
+        batch = next(filled, None)
+        for piece in range(2**31):
+            if batch is None:
+                return
+            target = os.path.join(folder, f"{token}-{partition}-{uuid4().hex[:8]}.arrow")
+            rows = size = 0
+            with pa.OSFile(target, "wb") as output, pa.ipc.new_file(output, batch.schema) as sink:
+                while batch is not None and size < most_bytes:
+                    sink.write_batch(batch)
+                    rows, size = rows + batch.num_rows, size + batch.nbytes
+                    batch = next(filled, None)
+            values = [partition, piece, target, host, rows, size]
+            yield pa.RecordBatch.from_arrays([pa.array([value]) for value in values], names)
+
+    return leave
+
+
 @contextlib.contextmanager
-def _java_calls() -> Iterator[None]:
-    """Allow calls to Java actors in this worker, and only here.
-
-    The flag makes Ray skip the export of Python classes. RayDP leaves it set, and every actor that
-    a later task on this worker creates dies: "Expected str or bytes, got NoneType".
-    """
-    from ray._private.worker import global_worker
-
-    global_worker.set_load_code_from_local(True)
+def _batches_of(frame: DataFrame) -> Iterator[None]:
+    """Have Spark cut a frame into Arrow batches of a few MB; it counts rows, not bytes."""
+    setting = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    session = frame.sparkSession
+    before = session.conf.get(setting) or "10000"
+    row_bytes = max(1, int(frame._jdf.schema().defaultSize()))
+    session.conf.set(setting, str(min(max(_BATCH_BYTES // row_bytes, 1_000), 1_000_000)))
     try:
         yield
     finally:
-        global_worker.set_load_code_from_local(False)
+        session.conf.set(setting, before)
 
 
-def _spark_path(file: str) -> str:
-    if file.startswith("s3://"):
-        return "s3a://" + file.removeprefix("s3://")
-    return file if not is_local(file) else "file://" + file.removeprefix("file://")
+def _gist(problem: Exception) -> str:
+    # Java and Spark say what it is in the first line, a Ray task's traceback in the last.
+    lines = str(problem).strip().splitlines() or [type(problem).__name__]
+    return lines[-1 if "Traceback" in str(problem) or "ray::" in lines[0] else 0]
 
 
-def _escape_glob(path: str) -> str:
-    return re.sub(r"([\\{}\[\]*?])", r"\\\1", path)
+@contextlib.contextmanager
+def _spark_errors() -> Iterator[None]:
+    """Turn what Spark and py4j raise into the one error that ``auto`` falls back on."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (Py4JError, PySparkException) as problem:
+        raise EngineError(
+            f"Spark failed to carry the rows: {_gist(problem)}",
+            hint="see spark-driver.log among the engines' logs, or use convert.mode: parquet",
+        ) from problem

@@ -1,4 +1,4 @@
-"""The hand-off: Parquet files of an artifact become Arrow blocks in Ray's object store."""
+"""The hand-off: an artifact's Parquet files, or a DataFrame, become Arrow blocks in Ray."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
 
 import pyarrow as pa
 
+from pipeline.engines.deadline import deadline
+from pipeline.engines.resources import MIB
 from pipeline.engines.session import Engines
 from pipeline.errors import EngineError
 from pipeline.handoff.blocks import BlockPlan, plan_blocks
@@ -19,6 +23,7 @@ from pipeline.handoff.parquet_blocks import blocks_from_files
 if TYPE_CHECKING:
     import ray
     import ray.data
+    from pyspark.sql import DataFrame
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +35,15 @@ class HandedOff:
     """Blocks in Ray's object store, in row order.
 
     Attributes:
-        blocks: one reference a file, in the files' order; several for a large file.
-        files: the file that each block is from.
+        blocks: one reference a file or partition, in order; several for a large one, and none
+            for a DataFrame's partition without rows.
+        files: the file that each block is from; empty for a DataFrame.
         rows: the rows of each block.
         schema: the Arrow schema of every block.
         mode: the mode that carried them, ``raydp`` or ``parquet``.
         reason: why this mode.
         seconds: how long it took, with the start of an engine where one was started.
-        bytes: their size uncompressed, as the Parquet footers state it.
+        bytes: their size uncompressed, as the Parquet footers state it; of a DataFrame, 0.
     """
 
     blocks: list[ray.ObjectRef[pa.Table]]
@@ -57,32 +63,49 @@ class HandedOff:
 
 
 def to_ray(
-    files: Sequence[str], *, columns: Sequence[str] | None, mode: Mode, engines: Engines
+    source: Sequence[str] | DataFrame,
+    *,
+    columns: Sequence[str] | None,
+    mode: Mode,
+    engines: Engines,
 ) -> HandedOff:
-    """Put Parquet files into Ray's object store as Arrow blocks.
+    """Put Parquet files, or a DataFrame of the engines' Spark, into Ray's object store.
 
-    The result is the same in every mode: same blocks, rows, order and types.
+    The result is the same in every mode: same rows, order and types; for files, same blocks.
 
     Args:
-        files: absolute paths or URIs, in the order that the blocks shall have.
+        source: absolute paths or URIs in the order that the blocks shall have; or a DataFrame.
         columns: the columns to keep, in this order; ``None`` keeps all.
-        mode: ``parquet`` (Ray reads the files), ``raydp`` (Spark on Ray does), or ``auto``.
+        mode: ``parquet`` (Ray reads files; a DataFrame is written as such first), ``raydp`` (the
+            executors of Spark on Ray carry the rows), or ``auto``.
         engines: the run's engines; started where needed.
 
     Raises:
         DataRefused: a file is missing or not Parquet, or the files' schemas differ.
-        EngineError: an engine did not start, or RayDP failed in mode ``raydp``. ``auto`` falls back
-            to ``parquet`` with a warning.
+        EngineError: an engine did not start, the hand-off took longer than
+            ``engines.handoff_timeout_seconds``, or RayDP failed in mode ``raydp``. ``auto`` falls
+            back to ``parquet`` with a warning.
         StageFailed: what arrived is not what the footers say.
     """
+    engines.ray()
+    seconds = engines.config.handoff_timeout_seconds
+    hint = "raise engines.handoff_timeout_seconds, or look whether Spark has lost its executors"
+    with deadline(seconds, "the hand-off to Ray", hint):
+        if isinstance(source, Sequence):
+            return _files_to_ray(source, columns, mode, engines)
+        return _frame_to_ray(source if columns is None else _chosen(source, columns), mode, engines)
+
+
+def _files_to_ray(
+    files: Sequence[str], columns: Sequence[str] | None, mode: Mode, engines: Engines
+) -> HandedOff:
     started = time.monotonic()
     plan = plan_blocks(files, columns)
-    engines.ray()
     chosen, reason = (mode, "set by convert.mode") if mode != "auto" else choose_mode(plan, engines)
     log.info("hand-off by %s: %s", chosen, reason)
     if chosen == "raydp":
         try:
-            blocks = _through_spark(plan, engines)
+            blocks = _files_through_spark(plan, engines)
         except EngineError as problem:
             if mode != "auto":
                 raise
@@ -93,18 +116,66 @@ def to_ray(
     return _handed_off(plan, blocks, chosen, reason, time.monotonic() - started)
 
 
-def _through_spark(plan: BlockPlan, engines: Engines) -> list[Any]:
+def _frame_to_ray(frame: DataFrame, mode: Mode, engines: Engines) -> HandedOff:
+    started = time.monotonic()
+    chosen, reason = (mode, "set by convert.mode") if mode != "auto" else _mode_of_frame(engines)
+    if chosen == "raydp":
+        from pipeline.handoff.raydp_blocks import blocks_of_frame
+
+        _refuse_without_raydp(engines)
+        try:
+            schema, blocks, rows = blocks_of_frame(frame, *_passage(engines))
+        except EngineError as problem:
+            if mode != "auto":
+                raise
+            chosen, reason = "parquet", f"raydp failed: {problem.message}"
+            log.warning("hand-off falls back to parquet: %s", reason)
+    if chosen == "parquet":
+        files = _written(frame, engines.scratch_folder / f"frame-{uuid4().hex[:8]}")
+        plan = plan_blocks(files)
+        blocks = blocks_from_files(plan, in_flight=2 * engines.plan.ray_cpus)
+        schema, rows = plan.schema, [spec.rows for spec in plan.specs]
+    seconds = time.monotonic() - started
+    return HandedOff(blocks, [], rows, schema, chosen, reason, seconds, bytes=0)
+
+
+def _chosen(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
+    return frame.select(*("`" + name.replace("`", "``") + "`" for name in columns))
+
+
+def _mode_of_frame(engines: Engines) -> tuple[str, str]:
+    if may_use_raydp(engines):
+        return "raydp", "the executors of Spark on Ray hold the rows already"
+    return "parquet", "Spark does not run on Ray, so its rows go through files"
+
+
+def _written(frame: DataFrame, folder: Path) -> list[str]:
+    """A DataFrame as Parquet files, in the order of its partitions; they stay for the run."""
+    frame.write.parquet(folder.as_uri())
+    return [str(path) for path in sorted(folder.glob("part-*.parquet"))]
+
+
+def _files_through_spark(plan: BlockPlan, engines: Engines) -> list[Any]:
     from pipeline.handoff.raydp_blocks import blocks_through_spark
 
+    _refuse_without_raydp(engines)
+    return blocks_through_spark(engines.spark(), plan, *_passage(engines))
+
+
+def _passage(engines: Engines) -> tuple[Path, int, int]:
+    """The folder through which Arrow files go from Spark to Ray, how many bytes may lie there, and
+    how many Ray tasks take them in at a time."""
+    folder = engines.scratch_folder / f"handoff-{uuid4().hex[:8]}"
+    return folder, max(512 * MIB, engines.plan.object_store_bytes // 4), engines.plan.ray_cpus
+
+
+def _refuse_without_raydp(engines: Engines) -> None:
     if not may_use_raydp(engines):
         raise EngineError(
             f"convert.mode raydp needs Spark on Ray; engines.spark.master is "
             f"{engines.config.spark.master!r}",
             hint="set engines.spark.master: ray, or convert.mode: parquet",
         )
-    sizes = engines.plan
-    session = engines.spark()
-    return blocks_through_spark(session, plan, sizes.executor_memory_bytes, sizes.executors)
 
 
 def _handed_off(

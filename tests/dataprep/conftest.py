@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.config.engines import EnginesConfig
+from tests.conftest import alone
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    """One local session for all of these tests; it ends before others start Spark on Ray."""
+    """One local session for all of these tests."""
     from pipeline.engines.session import Engines
 
     config = EnginesConfig.model_validate(
         {"spark": {"shuffle_partitions": 2, "master": "local[2]"}}
     )
-    with Engines(config, app_name="tests") as engines:
+    with alone(Engines(config, app_name="tests")) as engines:
         yield engines.spark()

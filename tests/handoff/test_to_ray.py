@@ -137,7 +137,6 @@ def test_a_large_file_becomes_the_same_blocks_in_row_order(
     mode: Mode, engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = 20_000
-    monkeypatch.setattr(raydp_blocks, "SPLIT_BYTES", split)
     monkeypatch.setattr(to_ray_module, "plan_blocks", lambda f, c: _plan_with_split(f, c, split))
     file = str(tmp_path / "large.parquet")
     table = pa.table({"row": pa.array(range(40_000), pa.int64())})
@@ -154,18 +153,65 @@ def _plan_with_split(files: list[str], columns: list[str] | None, split: int) ->
     return plan_blocks(files, columns, split)
 
 
-def test_a_frame_larger_than_the_heap_share_goes_in_waves(
+def test_what_does_not_fit_the_passage_goes_in_waves(
     engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raydp_blocks, "_HEAP_SHARE", 1e-9)  # every file a wave of its own
+    monkeypatch.setattr(to_ray_module, "_passage", lambda _: (tmp_path / "passage", 1, 2))
     files = write(tmp_path, [every_kind().slice(i) for i in range(3)])
     assert_same(to_ray(files, columns=None, mode="raydp", engines=engines), files)
+    assert not (tmp_path / "passage").exists()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_data_frame_arrives_as_pyarrow_reads_its_files(
+    mode: Mode, engines: Engines, tmp_path: Path
+) -> None:
+    # Spark has no unsigned integers, and reads u32 as long; the rest are its own types.
+    table = every_kind().drop_columns(["u8", "u32"])
+    files = write(tmp_path, [table, table.slice(1)])
+    frame = engines.spark().read.parquet(*files)
+    handed = to_ray(frame, columns=table.column_names[:5], mode=mode, engines=engines)
+    assert handed.schema.names == table.column_names[:5]
+    handed = to_ray(frame, columns=None, mode=mode, engines=engines)
+    assert handed.mode == ("parquet" if mode == "parquet" else "raydp")
+    wanted = pa.concat_tables([as_pyarrow_reads(file) for file in files])
+    assert all(found.schema.equals(wanted.schema) for found in arrived(handed))
+    found = pa.concat_tables(arrived(handed))
+    assert column_checksums(found) == column_checksums(wanted)
+    assert sorted(map(str, found.to_pylist())) == sorted(map(str, wanted.to_pylist()))
+
+
+@pytest.mark.parametrize("mode", ("raydp", "parquet"))
+@pytest.mark.parametrize("shape", ("no rows", "200 tiny", "one huge", "empty between"))
+def test_a_data_frame_of_any_shape_arrives_whole_and_in_order(
+    mode: Mode, shape: str, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spark = engines.spark()
+    monkeypatch.setattr(raydp_blocks, "MOST_BLOCK_BYTES", 100_000)
+    monkeypatch.setattr(raydp_blocks, "_BATCH_BYTES", 10_000)
+    frame = {
+        "no rows": lambda: spark.range(0),
+        "200 tiny": lambda: spark.range(0, 1000, 1, 200),
+        "one huge": lambda: spark.range(0, 100_000, 1, 1),
+        "empty between": lambda: spark.range(0, 1000, 1, 10).where("id < 100 or id >= 900"),
+    }[shape]()
+    wanted = [row.id for row in frame.collect()]
+    handed = to_ray(frame, columns=None, mode=mode, engines=engines)
+    assert [v for table in arrived(handed) for v in table.column("id").to_pylist()] == wanted
+    assert [table.num_rows for table in arrived(handed)] == handed.rows
+    assert handed.schema == pa.schema([("id", pa.int64())])
+    if (mode, shape) == ("raydp", "one huge"):
+        assert len(handed.blocks) > 4
 
 
 def test_the_dataset_holds_the_same_rows(engines: Engines, tmp_path: Path) -> None:
     files = write(tmp_path, [pa.table({"x": [1, 2]}), pa.table({"x": [3]})])
     dataset = to_ray(files, columns=None, mode="parquet", engines=engines).dataset()
     assert dataset.take_all() == [{"x": 1}, {"x": 2}, {"x": 3}]
+
+
+def _break(*_: object) -> list[object]:
+    raise OSError("the executor does not see the file")
 
 
 def test_auto_falls_back_to_parquet_and_says_why(
@@ -175,8 +221,8 @@ def test_auto_falls_back_to_parquet_and_says_why(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(to_ray_module, "choose_mode", lambda *_: ("raydp", "for the test"))
-    # Spark takes files whose names begin with "_" for hidden ones.
-    file = tmp_path / "_hidden.parquet"
+    monkeypatch.setattr(raydp_blocks, "_leave_read", lambda *_: _break)
+    file = tmp_path / "x.parquet"
     pq.write_table(pa.table({"x": [1]}), file)
     handed = to_ray([str(file)], columns=None, mode="auto", engines=engines)
     assert handed.mode == "parquet"
@@ -186,16 +232,17 @@ def test_auto_falls_back_to_parquet_and_says_why(
         to_ray([str(file)], columns=None, mode="raydp", engines=engines)
 
 
-def test_a_lost_block_is_rebuilt_from_its_file(engines: Engines, tmp_path: Path) -> None:
-    engines.ray()
+def test_a_lost_block_is_rebuilt_from_its_file(tmp_path: Path) -> None:
     (file,) = write(tmp_path, [every_kind()])
     from pipeline.handoff.blocks import plan_blocks
 
     plan = plan_blocks([file])
-    gone = raydp_blocks._Source("raydp-executor-gone", 1, 0, "{}", "spark://gone")
-    table, (origin, rows) = raydp_blocks._fetch(gone, plan.specs[0], plan.schema)
-    assert (rows, origin != "raydp") == (3, True)
+    gone = str(tmp_path / "gone.arrow")
+    table, rows = raydp_blocks._take_in([gone], [plan.specs[0]], plan.schema)
+    assert rows == [3]
     assert column_checksums(table) == column_checksums(as_pyarrow_reads(file))
+    with pytest.raises(OSError):
+        raydp_blocks._take_in([gone], [None], plan.schema)
 
 
 def test_files_that_cannot_be_handed_off_are_refused_by_name(

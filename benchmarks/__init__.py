@@ -1,0 +1,1 @@
+"""Workloads by which speed is judged; not timed tests."""

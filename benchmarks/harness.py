@@ -1,0 +1,167 @@
+"""What the benchmarks share: rounds in turn, memory of every process, one JSON object a line.
+
+A round runs every contestant once, so that a slow moment of the machine meets all of them; the
+median over the rounds is reported, and every ratio is taken against the limit of the same run.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+Contestant = Callable[[], Any]
+"""Does the work once and returns what it made, for the check."""
+
+_SAMPLE_SECONDS = 0.1
+
+
+@dataclass
+class Timing:
+    """What one contestant needed: seconds a round, and peak memory in bytes by kind of process."""
+
+    seconds: list[float] = field(default_factory=list)
+    peak: dict[str, int] = field(default_factory=dict)
+    failure: str | None = None
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+class PeakMemory:
+    """The peak memory of this process and all below it, by kind: python, java, raylet, shared.
+
+    Memory that processes share (Ray's object store) is counted once, under ``shared``.
+    """
+
+    def __init__(self) -> None:
+        self.bytes: dict[str, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_SAMPLE_SECONDS):
+            now: dict[str, int] = {}
+            for kind, private, shared in _processes():
+                now[kind] = now.get(kind, 0) + private
+                now["shared"] = max(now.get("shared", 0), shared)
+            now["all"] = sum(now.values())
+            for kind, size in now.items():
+                self.bytes[kind] = max(self.bytes.get(kind, 0), size)
+
+
+def _processes() -> Iterator[tuple[str, int, int]]:
+    this = psutil.Process()
+    for process in [this, *this.children(recursive=True)]:
+        try:
+            memory, name = process.memory_info(), process.name()
+        except psutil.Error:
+            continue
+        kind = name if name in ("java", "raylet", "gcs_server") else "python"
+        yield kind, memory.rss - memory.shared, memory.shared
+
+
+def in_turn(
+    contestants: dict[str, Contestant],
+    rounds: int,
+    check: Callable[[str, Any], None],
+    between: Callable[[], None] = lambda: None,
+) -> dict[str, Timing]:
+    """Time the contestants, ``rounds`` times in turn, after one round that does not count.
+
+    Args:
+        contestants: by name: ``limit``, ``ours…``, ``peer…``.
+        rounds: how many rounds count.
+        check: told each result; raises where it is wrong. Its time does not count.
+        between: run after each contestant, untimed (to drop what it made).
+
+    A peer that fails is out of the race, with its reason; if ours or the limit fails, so does the
+    benchmark.
+    """
+    timings = {name: Timing() for name in contestants}
+    for number in range(rounds + 1):
+        for name, work in contestants.items():
+            timing = timings[name]
+            if timing.failure is not None:
+                continue
+            try:
+                with PeakMemory() as memory:
+                    started = time.perf_counter()
+                    made = work()
+                    seconds = time.perf_counter() - started
+                check(name, made)
+                del made
+            except Exception as problem:
+                if not name.startswith("peer"):
+                    raise
+                timing.failure = (str(problem).strip().splitlines() or [repr(problem)])[-1][:200]
+                print(f"{name}: failed: {timing.failure}", file=sys.stderr)
+                continue
+            finally:
+                between()
+            label = f"round {number}" if number else "warm-up"
+            print(f"{label}: {name} {seconds:.2f} s", file=sys.stderr)
+            if number:
+                timing.seconds.append(seconds)
+                for kind, size in memory.bytes.items():
+                    timing.peak[kind] = max(timing.peak.get(kind, 0), size)
+    return timings
+
+
+def report(
+    bench: str, timings: dict[str, Timing], rows: int, packages: tuple[str, ...], **more: Any
+) -> None:
+    """Print one JSON object a contestant on stdout, and a table of them on stderr."""
+    limit = timings["limit"].median
+    versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    table = Table("name", "seconds", "x limit", "rows/s", "peak MB, all", "of it Java", title=bench)
+    for name, timing in timings.items():
+        peak = {kind: round(size / 1e6, 1) for kind, size in timing.peak.items()}
+        ran = bool(timing.seconds) and timing.failure is None
+        line = {
+            "bench": bench,
+            "name": name,
+            "seconds": round(timing.median, 4) if ran else None,
+            "ratio_to_limit": round(timing.median / limit, 3) if ran else None,
+            "rows_per_second": round(rows / timing.median) if ran else None,
+            "peak_rss_mb": peak.get("all"),
+            "peak_rss_mb_by_process": peak,
+            "rounds": [round(value, 4) for value in timing.seconds],
+            "failure": timing.failure,
+            **more,
+            "versions": versions,
+        }
+        print(json.dumps(line), flush=True)
+        shown = [f"{line[key]}" for key in ("seconds", "ratio_to_limit", "rows_per_second")]
+        table.add_row(name, *shown, f"{peak.get('all')}", f"{peak.get('java', 0)}")
+    Console(stderr=True).print(table)
+
+
+@contextmanager
+def quiet_stdout() -> Iterator[None]:
+    """What engines print on stdout goes to stderr: stdout carries JSON lines and nothing else."""
+    from pipeline.engines.deadline import stdout_to_stderr
+
+    with stdout_to_stderr():
+        yield
