@@ -147,10 +147,16 @@ def _read_layout(path: str, source: SourceConfig) -> Layout:
             f"{path} has no header line that can be read as {source.encoding}",
             hint="check the file and its declared encoding",
         )
+    if line.count(source.quote) % 2:
+        raise DataRefused(
+            f"{path}: a quote in its header is not closed on that line: {line[:200]!r}",
+            hint="write the header in one line, with a quote in a name doubled",
+        )
     return Layout(line, _split(line, source), encoding)
 
 
 def _decode(path: str, head: bytes, encoding: str) -> tuple[str, str]:
+    head = head.removeprefix(codecs.BOM_UTF8)  # as Spark does, whatever the encoding
     codec = codecs.lookup(encoding).name
     if codec == "utf-16":
         encoding = _BOMS.get(head[:2], "UTF-16LE")

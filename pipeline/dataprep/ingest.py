@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,12 +57,18 @@ def ingest_source(
         StageFailed: the rows written do not add up to the rows read.
     """
     prepare_session(spark)
+    files = list(dict.fromkeys(os.path.normpath(file) for file in files))  # as Spark reads them
     with _unreadable_files_named(name, source, files):
         raw = read_source(spark, source, name, files)
         enforced = enforce(raw, source)
-        rows_in, broken, good_files = _write_good(enforced, list(source.columns), good_path)
+        counts, good_files = _write_good(enforced, list(source.columns), good_path)
         headers = len(files) if source.format == "csv" else 0  # they count as broken rows
-        rows_in, broken = rows_in - headers, broken - headers
+        if counts["headers"] < headers:
+            raise DataRefused(
+                f"source {name}: Spark finds the header in {counts['headers']} of {headers} files",
+                hint="check the files' encoding and line ends",
+            )
+        rows_in, broken = counts["rows"] - headers, counts["broken"] - headers
         bad_files = _write_bad(enforced, raw, name, broken, bad_path)
     reasons = count_reasons(bad_files)
     rows_out, quarantined = count_rows(good_files), count_rows(bad_files)
@@ -114,14 +121,17 @@ def ingest_all(
 
 def _write_good(
     enforced: DataFrame, columns: list[str], path: str | Path
-) -> tuple[int, int, list[Path]]:
-    """Write the good rows; count all rows and the broken ones in the same pass."""
+) -> tuple[dict[str, int], list[Path]]:
+    """Write the good rows; count all rows, the broken ones and the headers in the same pass."""
     counts = Observation()
-    observed = enforced.select(*columns, "_broken").observe(
-        counts, F.count("*").alias("rows"), F.count_if("_broken").alias("broken")
+    observed = enforced.select(*columns, "_broken", "_is_header").observe(
+        counts,
+        F.count("*").alias("rows"),
+        F.count_if("_broken").alias("broken"),
+        F.count_if("_is_header").alias("headers"),
     )
     files = write_parts(observed.filter(~F.col("_broken")).select(*columns), path)
-    return counts.get["rows"], counts.get["broken"], files
+    return counts.get, files
 
 
 def _write_bad(

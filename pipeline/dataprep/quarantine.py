@@ -49,7 +49,7 @@ def quarantine_table(bad: DataFrame, raw: DataFrame, source_name: str) -> DataFr
         number in its file from 1, headers and blank lines not counted; its text, cut at 10,000
         characters; array<struct<rule, column, value>>. Ordered by file and row.
     """
-    numbered = with_row_numbers(bad, raw).filter("_row > 0")  # row 0 is the header
+    numbered = with_row_numbers(bad, raw).filter("_row > 0 or not _is_header")
     # A URI keeps "+" as it is, but decoding takes it for a space.
     path = F.url_decode(F.regexp_replace(F.regexp_replace("_file", "^file:/*", "/"), r"\+", "%2B"))
     return numbered.select(

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from pipeline.config.ingest import SourceConfig
 from pipeline.dataprep.casts import from_text, is_finite
 from pipeline.dataprep.read import POSITION
+from pipeline.dataprep.read_csv import REPEATED_HEADER
 from pipeline.errors import ConfigError
 
 MAX_VALUE_CHARS = 200
@@ -30,7 +31,8 @@ def enforce(raw: DataFrame, source: SourceConfig) -> DataFrame:
     Returns:
         The declared columns in their types; ``_broken``, whether any rule is broken, which costs
         far less than saying which; ``_reasons``, array<struct<rule, column, value>>, empty for a
-        good row; and ``_file, _block, _line, _row, _raw``. Rules, in the order of
+        good row; ``_is_header``, whether it is a header; and ``_file, _block, _line, _row,
+        _raw``. Rules, in the order of
         the columns: the reader's own (alone, since such a row has no cells), ``not_a_<type>``,
         ``null``, ``below_min``, ``above_max``, ``not_allowed``, ``pattern``; and last
         ``duplicate_key``, for rows after the first good one with a key, by file and row.
@@ -47,6 +49,7 @@ def enforce(raw: DataFrame, source: SourceConfig) -> DataFrame:
         *(_value(name, source).alias(name) for name in names),
         _is_broken(checks).alias("_broken"),
         _reasons(checks).alias("_reasons"),
+        F.coalesce(F.col("_problem.rule") == REPEATED_HEADER, F.lit(False)).alias("_is_header"),
         *POSITION,
         "_row",
         "_raw",

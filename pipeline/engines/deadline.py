@@ -14,6 +14,10 @@ from types import FrameType
 from pipeline.errors import EngineError
 
 
+class _Expired(BaseException):
+    """Not an Exception: libraries that were interrupted would take it for a failure of theirs."""
+
+
 @contextlib.contextmanager
 def deadline(seconds: float, what: str, hint: str) -> Iterator[None]:
     """Raise in the block once ``seconds`` have passed.
@@ -30,13 +34,15 @@ def deadline(seconds: float, what: str, hint: str) -> Iterator[None]:
         return
 
     def expire(_signal: int, _frame: FrameType | None) -> None:
-        raise EngineError(f"{what} took longer than {seconds:g} s", hint=hint)
+        raise _Expired
 
     before = signal.signal(signal.SIGALRM, expire)
     started = time.monotonic()
     left, every = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
+    except _Expired as expired:
+        raise EngineError(f"{what} took longer than {seconds:g} s", hint=hint) from expired
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -56,7 +56,7 @@ def start_spark(
         EngineError: Spark did not start, or no executor came, in time.
     """
     what = f"starting Spark on master {config.master!r}"
-    hint = f"see {logs / 'spark-driver.log'}, or raise engines.start_timeout_seconds"
+    hint = f"see spark-driver*.log in {logs}, or raise engines.start_timeout_seconds"
     stated, secrets = settings.stated_settings(config)
     try:
         with deadline(timeout_seconds, what, hint), stdout_to_stderr():

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 import pyarrow as pa
@@ -31,9 +33,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+
 MOST_BLOCK_BYTES = 256 * 1024**2
 """A partition larger than this becomes several blocks."""
 
+_LAST_FAILURE = re.compile(r"(?s)^.*most recent failure: [^\n]*?\): ")  # of the tries of a task
 _BATCH_BYTES = 8 * 1024**2
 _ATTEMPTS = 3
 
@@ -95,32 +100,34 @@ def blocks_of_frame(
     """Carry a DataFrame's partitions; its schema in Arrow, the blocks in row order, their rows.
 
     A partition becomes one block, or several of at most :data:`MOST_BLOCK_BYTES`; one without rows
-    becomes none.
+    becomes none, unless none has rows: then there is one empty block.
 
     Raises:
         EngineError: the frame cannot be computed, or a block was lost repeatedly.
     """
     from pyspark.sql.pandas.types import to_arrow_schema
 
-    schema = canonical_schema(to_arrow_schema(frame.schema))
-    with _batches_of(frame):
-        # By position: mapInArrow looks columns up by name, and stumbles over dots and doubles.
+    with spark_errors(), _batches_of(frame):
+        schema = canonical_schema(to_arrow_schema(frame.schema))
+        # By position: mapInArrow looks columns up by name, and stumbles over dots.
         numbered = frame.toDF(*(f"c{i}" for i in range(len(schema))))
         rows = numbered.mapInArrow(
             _leave_batches(str(folder), MOST_BLOCK_BYTES),
             "partition long, piece long, path string, host string, rows long, bytes long",
         )
-        left = rows.rdd
+        # Adaptive execution runs the frame's shuffles here already, to know its partitions.
+        left, partitions = _interruptible(frame, lambda: (rows.rdd, rows.rdd.getNumPartitions()))
         carrier = _Carrier(
             left=left,
             schema=schema,
             folder=folder,
             most_bytes=most_bytes,
             lanes=lanes,
-            sizes=[0] * left.getNumPartitions(),
+            sizes=[0] * partitions,
         )
-        carried = [piece for pieces in carrier.carry() for piece in pieces if piece[1]]
-    return schema, [block for block, _ in carried], [rows for _, rows in carried]
+        carried = [piece for pieces in carrier.carry() for piece in pieces]
+    filled = [piece for piece in carried if piece[1]] or carried[:1]
+    return schema, [block for block, _ in filled], [rows for _, rows in filled]
 
 
 @dataclass
@@ -135,6 +142,7 @@ class _Carrier:
     lanes: int
     specs: Sequence[BlockSpec] | None = None
     _nodes: dict[str, str | None] = field(default_factory=dict)
+    _seen: dict[int, int] = field(default_factory=dict)
 
     def carry(self) -> list[list[tuple[Any, int]]]:
         """For each partition its blocks with their rows, at least one (an empty one)."""
@@ -163,27 +171,35 @@ class _Carrier:
         return [done[partition] for partition in range(len(self.sizes))]
 
     def _waves(self, partitions: Iterable[int]) -> Iterator[list[int]]:
-        """Runs of partitions of at most half of ``most_bytes``: one is taken in, one is written.
+        """Runs of partitions of about half of ``most_bytes``: one is taken in, one is written.
 
-        Sizes that are not known yet are taken for a share that keeps every core busy.
+        What a partition will take is known from those before it; at first, a wave is one for each
+        core.
         """
-        cores = max(2, self.left.context.defaultParallelism)
         most = self.most_bytes // 2
         wave: list[int] = []
         size = 0
         for partition in partitions:
-            guess = self.sizes[partition] or self._typical() or most // (2 * cores)
+            guess = self._guess(partition) or most // max(1, self.left.context.defaultParallelism)
             if wave and size + guess > most:
                 yield wave
                 wave, size = [], 0
+                guess = self._guess(partition) or guess
             wave.append(partition)
             size += guess
         if wave:
             yield wave
 
-    def _typical(self) -> int:
-        known = [size for size in self.sizes if size]
-        return sum(known) // len(known) if known and self.specs is None else 0
+    def _guess(self, partition: int) -> int:
+        """Bytes of a partition's Arrow files, by the bytes of those seen; 0 where none was."""
+        if not self._seen:
+            return 0
+        seen = sum(self._seen.values())
+        if self.specs is None:
+            return max(1, seen // len(self._seen))
+        # Parquet's size and Arrow's differ by what the encoding saves.
+        expected = sum(self.sizes[seen_before] for seen_before in self._seen)
+        return max(1, seen * self.sizes[partition] // max(1, expected))
 
     def _take_in_wave(
         self, wave: list[int], done: dict[int, list[tuple[Any, int]]]
@@ -193,10 +209,13 @@ class _Carrier:
         Returns:
             By the reference that tells how it ended, the files that a task takes in.
         """
-        import ray
-
-        with _spark_errors():
-            found = [Left(*record) for record in _run_partitions(self.left, wave)]
+        with spark_errors():
+            records = _interruptible(self.left, lambda: _run_partitions(self.left, wave))
+        answers = [Left(*record) for record in records]
+        silent = set(wave) - {left.partition for left in answers}
+        if silent:
+            raise EngineError(f"Spark gave no answer for {len(silent)} of {len(wave)} partitions")
+        found = [left for left in answers if left.rows]
         blocks: dict[Left, Any] = {}
         outcomes = {}
         for node, files in self._by_node(found).items():
@@ -208,11 +227,14 @@ class _Carrier:
                 outcomes[outcome] = lane
         for partition in wave:
             pieces = sorted(left for left in found if left.partition == partition)
-            if self.specs is None:
-                self.sizes[partition] = sum(left.bytes for left in pieces)
-            empty = [(ray.put(self.schema.empty_table()), 0)] if not pieces else []
-            done[partition] = [(blocks[left], left.rows) for left in pieces] or empty
+            self._seen[partition] = sum(left.bytes for left in pieces)
+            done[partition] = [(blocks[left], left.rows) for left in pieces] or [self._empty()]
         return outcomes
+
+    def _empty(self) -> tuple[Any, int]:
+        import ray
+
+        return ray.put(self.schema.empty_table()), 0
 
     def _take_in(self, files: list[Left], node: str | None) -> list[Any]:
         import ray
@@ -243,11 +265,41 @@ class _Carrier:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        shutil.rmtree(self.folder, ignore_errors=True)
-        remove = ray.remote(num_cpus=0, max_retries=0)(shutil.rmtree)
-        for node in {node for node in self._nodes.values() if node is not None}:
-            strategy = NodeAffinitySchedulingStrategy(node, soft=False)
-            remove.options(scheduling_strategy=strategy).remote(str(self.folder), True)
+        _remove(str(self.folder))
+        alive = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        if len(alive) > 1:  # files may lie on any of them, whatever went wrong
+            remove = ray.remote(num_cpus=0, max_retries=0)(_remove)
+            strategies = [NodeAffinitySchedulingStrategy(node, soft=False) for node in alive]
+            ends = [
+                remove.options(scheduling_strategy=strategy).remote(str(self.folder))
+                for strategy in strategies
+            ]
+            ray.wait(ends, num_returns=len(ends), timeout=10)
+
+
+def _remove(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        Path(folder).parent.rmdir()  # on another node than the driver's, nothing else is in it
+
+
+def _interruptible(frame: DataFrame | RDD[Any], call: Callable[[], Result]) -> Result:
+    """Run a call into Spark's JVM that may take long, so that a deadline can end the wait.
+
+    In a thread of its own, because an interrupted call leaves its thread's connection to the JVM
+    with an answer still to come, which the next call on it would take for its own.
+    """
+    context = frame.sparkSession.sparkContext if hasattr(frame, "sparkSession") else frame.context
+    pool = ThreadPoolExecutor(1, thread_name_prefix="handoff")
+    try:
+        return pool.submit(call).result()
+    except Exception:
+        raise
+    except BaseException:
+        context.cancelAllJobs()
+        raise
+    finally:
+        pool.shutdown(wait=False)
 
 
 def _run_partitions(rdd: RDD[Any], partitions: list[int]) -> list[Any]:
@@ -270,9 +322,13 @@ def _failures(outcomes: dict[Any, list[Left]]) -> dict[int, str]:
     failed: dict[int, str] = {}
     for outcome, files in outcomes.items():
         try:
-            ray.get(outcome)
+            rows = ray.get(outcome)
         except ray.exceptions.RayError as problem:
             failed |= {left.partition: _gist(problem) for left in files}
+            continue
+        for left, found in zip(files, rows, strict=True):
+            if left.rows != found:
+                failed[left.partition] = f"{left.rows} rows were written and {found} taken in"
     return failed
 
 
@@ -289,7 +345,7 @@ def _take_in(paths: list[str], specs: list[BlockSpec | None], schema: pa.Schema)
 def _block(path: str, spec: BlockSpec | None, schema: pa.Schema) -> pa.Table:
     try:
         with pa.memory_map(path) as source:
-            table = pa.ipc.open_file(source).read_all()
+            table = pa.ipc.open_stream(source).read_all()
         Path(path).unlink()  # the mapping holds the bytes until they are copied
     except OSError:
         if spec is None:
@@ -338,6 +394,7 @@ def _leave_read(columns: list[str], folder: str) -> Callable[[int, Iterable[Any]
         os.makedirs(folder, exist_ok=True)
         for file, row_groups in specs:
             if not row_groups:
+                yield (partition, 0, "", "", 0, 0)
                 continue
             uri = "://" in file
             system, path = fs.FileSystem.from_uri(file) if uri else (fs.LocalFileSystem(), file)
@@ -346,7 +403,7 @@ def _leave_read(columns: list[str], folder: str) -> Callable[[int, Iterable[Any]
             with pq.ParquetFile(path, filesystem=system, pre_buffer=uri) as parquet:
                 selected = [parquet.schema_arrow.field(name) for name in columns]
                 schema = pa.schema(selected)
-                with pa.OSFile(target, "wb") as output, pa.ipc.new_file(output, schema) as sink:
+                with pa.OSFile(target, "wb") as output, pa.ipc.new_stream(output, schema) as sink:
                     for group in row_groups:
                         table = parquet.read_row_group(group, columns=columns, use_threads=False)
                         sink.write_table(table.select(columns))
@@ -384,11 +441,15 @@ def _leave_batches(folder: str, most_bytes: int) -> Callable[[Iterable[Any]], It
         filled = (batch for batch in batches if batch.num_rows)
         batch = next(filled, None)
         for piece in range(2**31):
+            if batch is None and piece:
+                return
             if batch is None:
+                values = [partition, piece, "", "", 0, 0]
+                yield pa.RecordBatch.from_arrays([pa.array([value]) for value in values], names)
                 return
             target = os.path.join(folder, f"{token}-{partition}-{uuid4().hex[:8]}.arrow")
             rows = size = 0
-            with pa.OSFile(target, "wb") as output, pa.ipc.new_file(output, batch.schema) as sink:
+            with pa.OSFile(target, "wb") as output, pa.ipc.new_stream(output, batch.schema) as sink:
                 while batch is not None and size < most_bytes:
                     sink.write_batch(batch)
                     rows, size = rows + batch.num_rows, size + batch.nbytes
@@ -414,13 +475,16 @@ def _batches_of(frame: DataFrame) -> Iterator[None]:
 
 
 def _gist(problem: Exception) -> str:
-    # Java and Spark say what it is in the first line, a Ray task's traceback in the last.
-    lines = str(problem).strip().splitlines() or [type(problem).__name__]
-    return lines[-1 if "Traceback" in str(problem) or "ray::" in lines[0] else 0]
+    """The line of an error's text that says what it is."""
+    text = str(getattr(problem, "java_exception", problem)).strip()
+    text = _LAST_FAILURE.sub("", text.split("\n\tat ")[0])
+    lines = [line for line in text.splitlines() if line.strip()] or [type(problem).__name__]
+    # Java says it in the first line, a traceback of Python in the last.
+    return lines[-1 if "Traceback" in text or "ray::" in lines[0] else 0].strip()
 
 
 @contextlib.contextmanager
-def _spark_errors() -> Iterator[None]:
+def spark_errors() -> Iterator[None]:
     """Turn what Spark and py4j raise into the one error that ``auto`` falls back on."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException

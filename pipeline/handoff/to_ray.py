@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import pyarrow as pa
 from pipeline.engines.deadline import deadline
 from pipeline.engines.resources import MIB
 from pipeline.engines.session import Engines
-from pipeline.errors import EngineError
+from pipeline.errors import DataRefused, EngineError, StageFailed
 from pipeline.handoff.blocks import BlockPlan, plan_blocks
 from pipeline.handoff.choose import choose_mode, may_use_raydp
 from pipeline.handoff.parquet_blocks import blocks_from_files
@@ -118,6 +119,9 @@ def _files_to_ray(
 
 def _frame_to_ray(frame: DataFrame, mode: Mode, engines: Engines) -> HandedOff:
     started = time.monotonic()
+    twice = [name for name, count in Counter(frame.columns).items() if count > 1]
+    if twice:
+        raise DataRefused(f"the DataFrame has two columns {twice[0]!r}", hint="rename one of them")
     chosen, reason = (mode, "set by convert.mode") if mode != "auto" else _mode_of_frame(engines)
     if chosen == "raydp":
         from pipeline.handoff.raydp_blocks import blocks_of_frame
@@ -131,8 +135,7 @@ def _frame_to_ray(frame: DataFrame, mode: Mode, engines: Engines) -> HandedOff:
             chosen, reason = "parquet", f"raydp failed: {problem.message}"
             log.warning("hand-off falls back to parquet: %s", reason)
     if chosen == "parquet":
-        files = _written(frame, engines.scratch_folder / f"frame-{uuid4().hex[:8]}")
-        plan = plan_blocks(files)
+        plan = _written(frame, engines.scratch_folder / f"frame-{uuid4().hex[:8]}")
         blocks = blocks_from_files(plan, in_flight=2 * engines.plan.ray_cpus)
         schema, rows = plan.schema, [spec.rows for spec in plan.specs]
     seconds = time.monotonic() - started
@@ -149,10 +152,29 @@ def _mode_of_frame(engines: Engines) -> tuple[str, str]:
     return "parquet", "Spark does not run on Ray, so its rows go through files"
 
 
-def _written(frame: DataFrame, folder: Path) -> list[str]:
+def _written(frame: DataFrame, folder: Path) -> BlockPlan:
     """A DataFrame as Parquet files, in the order of its partitions; they stay for the run."""
-    frame.write.parquet(folder.as_uri())
-    return [str(path) for path in sorted(folder.glob("part-*.parquet"))]
+    import ray
+    from pyspark.sql import Observation
+    from pyspark.sql import functions as F
+
+    from pipeline.handoff.raydp_blocks import spark_errors
+
+    if sum(node["Alive"] for node in ray.nodes()) > 1:
+        raise EngineError(
+            "a DataFrame goes through files on one machine only, and Ray has several nodes",
+            hint="use convert.mode: raydp with Spark on Ray, or write it to the store and pass "
+            "its files",
+        )
+    written = Observation()
+    with spark_errors():
+        observed = frame.observe(written, F.count(F.lit(1)).alias("rows"))
+        observed.write.parquet(folder.as_uri())
+    plan = plan_blocks([str(path) for path in sorted(folder.glob("part-*.parquet"))])
+    found = sum(spec.rows for spec in plan.specs)
+    if found != written.get["rows"]:
+        raise StageFailed(f"{written.get['rows']} rows were written, but {found} lie in {folder}")
+    return plan
 
 
 def _files_through_spark(plan: BlockPlan, engines: Engines) -> list[Any]:

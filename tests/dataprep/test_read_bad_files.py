@@ -171,6 +171,26 @@ def test_only_the_first_header_of_a_file_is_no_row(ingest: Ingest) -> None:
     assert found.result.rows_in == 3
 
 
+def test_a_header_with_an_open_quote_is_refused(ingest: Ingest) -> None:
+    with pytest.raises(DataRefused, match=r"a\.csv: a quote in its header is not closed"):
+        ingest({"a.csv": 'id,price,note,size"\n1,2,x,3\n', "b.csv": HEADER}, multiline=True)
+
+
+def test_a_byte_order_mark_is_dropped_in_any_encoding(ingest: Ingest) -> None:
+    content = codecs.BOM_UTF8 + ("extra," + HEADER + "z,1,2,é\n").encode("windows-1252")
+    found = ingest({"a.csv": content}, encoding="windows-1252")
+    assert found.good == [{"id": 1, "price": 2.0, "note": "é"}]
+    assert found.result.rows_in == 1
+
+
+def test_a_file_named_twice_is_read_once(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HEADER + "1,2,x\n2,bad,y\n")
+    files = [str(tmp_path / "a.csv"), f"{tmp_path}/../{tmp_path.name}/a.csv"]
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    result = ingest_source(spark, source(), "shop", files, good, bad)
+    assert (result.rows_in, result.rows_out, result.rows_quarantined) == (2, 1, 1)
+
+
 def test_row_numbers_are_exact_in_files_that_spark_splits(
     spark: SparkSession, ingest: Ingest
 ) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -202,6 +204,51 @@ def test_a_data_frame_of_any_shape_arrives_whole_and_in_order(
     assert handed.schema == pa.schema([("id", pa.int64())])
     if (mode, shape) == ("raydp", "one huge"):
         assert len(handed.blocks) > 4
+
+
+@pytest.mark.parametrize("mode", ("raydp", "parquet"))
+def test_coded_columns_whose_codes_differ_between_row_groups(
+    mode: Mode, engines: Engines, tmp_path: Path
+) -> None:
+    values = ["a", "b", "a", "c", "d", "c"]
+    file = str(tmp_path / "coded.parquet")
+    with pq.ParquetWriter(file, pa.schema([("x", pa.dictionary(pa.int32(), pa.string()))])) as out:
+        for part in (values[:3], values[3:]):
+            out.write_table(pa.table({"x": pa.array(part).dictionary_encode()}))
+    (found,) = arrived(to_ray([file], columns=None, mode=mode, engines=engines))
+    assert found.to_pydict() == {"x": values}
+
+
+def test_a_data_frame_with_two_columns_of_one_name_is_refused(engines: Engines) -> None:
+    frame = engines.spark().range(1).selectExpr("id as a", "id as a")
+    with pytest.raises(DataRefused, match="two columns 'a'"):
+        to_ray(frame, columns=None, mode="raydp", engines=engines)
+
+
+def test_a_data_frame_that_fails_is_one_clear_error(engines: Engines) -> None:
+    frame = engines.spark().range(10).selectExpr("raise_error('broken here') as x")
+    with pytest.raises(EngineError, match="broken here"):
+        to_ray(frame, columns=None, mode="raydp", engines=engines)
+
+
+def test_a_hand_off_that_takes_too_long_is_ended_and_spark_goes_on(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spark = engines.spark()
+    slow = spark.range(0, 4, 1, 4).mapInArrow(_sleeping(), "id long")
+    short = engines.config.model_copy(update={"handoff_timeout_seconds": 3.0})
+    monkeypatch.setattr(engines, "config", short)
+    with pytest.raises(EngineError, match="the hand-off to Ray took longer than 3 s"):
+        to_ray(slow, columns=None, mode="auto", engines=engines)
+    assert spark.range(7).count() == 7
+
+
+def _sleeping() -> Callable[[Iterable[Any]], Iterator[Any]]:
+    def sleep(batches: Iterable[Any]) -> Iterator[Any]:
+        time.sleep(10)
+        yield from batches
+
+    return sleep
 
 
 def test_the_dataset_holds_the_same_rows(engines: Engines, tmp_path: Path) -> None:
