@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from pipeline.errors import EngineError, StageFailed
 from pipeline.handoff.arrow_schema import canonical_schema, in_form
 from pipeline.handoff.blocks import BlockPlan, BlockSpec, read_block
+from pipeline.handoff.leave import Left, leave_batches, leave_files
 from pipeline.handoff.nodes import nodes_with
+from pipeline.handoff.spark_calls import gist, interruptible, spark_errors
 
 if TYPE_CHECKING:
     import ray
@@ -33,25 +32,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
-
 MOST_BLOCK_BYTES = 256 * 1024**2
 """A partition larger than this becomes several blocks."""
 
-_LAST_FAILURE = re.compile(r"(?s)^.*most recent failure: [^\n]*?\): ")  # of the tries of a task
 _BATCH_BYTES = 8 * 1024**2
 _ATTEMPTS = 3
-
-
-class Left(NamedTuple):
-    """One Arrow file that an executor left: which piece of which partition, where, how large."""
-
-    partition: int
-    piece: int
-    path: str
-    host: str
-    rows: int
-    bytes: int
 
 
 def blocks_through_spark(
@@ -76,7 +61,7 @@ def blocks_through_spark(
     wanted = [(spec.file, spec.row_groups) for spec in plan.specs]
     specs = session.sparkContext.parallelize(wanted, len(wanted))
     carrier = _Carrier(
-        left=specs.mapPartitionsWithIndex(_leave_read(plan.schema.names, str(folder))),
+        left=specs.mapPartitionsWithIndex(leave_files(plan.schema.names, str(folder))),
         schema=plan.schema,
         folder=folder,
         most_bytes=most_bytes,
@@ -112,13 +97,14 @@ def blocks_of_frame(
         # By position: mapInArrow looks columns up by name, and stumbles over dots.
         numbered = frame.toDF(*(f"c{i}" for i in range(len(schema))))
         rows = numbered.mapInArrow(
-            _leave_batches(str(folder), MOST_BLOCK_BYTES),
+            leave_batches(str(folder), MOST_BLOCK_BYTES),
             "partition long, piece long, path string, host string, rows long, bytes long",
         )
         # Adaptive execution runs the frame's shuffles here already, to know its partitions.
-        left, partitions = _interruptible(frame, lambda: (rows.rdd, rows.rdd.getNumPartitions()))
+        context = frame.sparkSession.sparkContext
+        partitions = interruptible(context, lambda: rows.rdd.getNumPartitions())
         carrier = _Carrier(
-            left=left,
+            left=rows.rdd,
             schema=schema,
             folder=folder,
             most_bytes=most_bytes,
@@ -126,7 +112,7 @@ def blocks_of_frame(
             sizes=[0] * partitions,
         )
         carried = [piece for pieces in carrier.carry() for piece in pieces]
-    filled = [piece for piece in carried if piece[1]] or carried[:1]
+    filled = [piece for piece in carried if piece[1]] or [carrier.empty()]
     return schema, [block for block, _ in filled], [rows for _, rows in filled]
 
 
@@ -173,14 +159,15 @@ class _Carrier:
     def _waves(self, partitions: Iterable[int]) -> Iterator[list[int]]:
         """Runs of partitions of about half of ``most_bytes``: one is taken in, one is written.
 
-        What a partition will take is known from those before it; at first, a wave is one for each
-        core.
+        What a partition will take is known from those before it. Before that, a file is taken for
+        four times its size in Parquet, and a DataFrame's partition for a core's share of a wave.
         """
         most = self.most_bytes // 2
+        share = most // max(1, self.left.context.defaultParallelism)
         wave: list[int] = []
         size = 0
         for partition in partitions:
-            guess = self._guess(partition) or most // max(1, self.left.context.defaultParallelism)
+            guess = self._guess(partition) or 4 * self.sizes[partition] or share
             if wave and size + guess > most:
                 yield wave
                 wave, size = [], 0
@@ -210,7 +197,7 @@ class _Carrier:
             By the reference that tells how it ended, the files that a task takes in.
         """
         with spark_errors():
-            records = _interruptible(self.left, lambda: _run_partitions(self.left, wave))
+            records = interruptible(self.left.context, lambda: _run_partitions(self.left, wave))
         answers = [Left(*record) for record in records]
         silent = set(wave) - {left.partition for left in answers}
         if silent:
@@ -228,10 +215,11 @@ class _Carrier:
         for partition in wave:
             pieces = sorted(left for left in found if left.partition == partition)
             self._seen[partition] = sum(left.bytes for left in pieces)
-            done[partition] = [(blocks[left], left.rows) for left in pieces] or [self._empty()]
+            done[partition] = [(blocks[left], left.rows) for left in pieces] or [self.empty()]
         return outcomes
 
-    def _empty(self) -> tuple[Any, int]:
+    def empty(self) -> tuple[Any, int]:
+        """A block without rows."""
         import ray
 
         return ray.put(self.schema.empty_table()), 0
@@ -283,25 +271,6 @@ def _remove(folder: str) -> None:
         Path(folder).parent.rmdir()  # on another node than the driver's, nothing else is in it
 
 
-def _interruptible(frame: DataFrame | RDD[Any], call: Callable[[], Result]) -> Result:
-    """Run a call into Spark's JVM that may take long, so that a deadline can end the wait.
-
-    In a thread of its own, because an interrupted call leaves its thread's connection to the JVM
-    with an answer still to come, which the next call on it would take for its own.
-    """
-    context = frame.sparkSession.sparkContext if hasattr(frame, "sparkSession") else frame.context
-    pool = ThreadPoolExecutor(1, thread_name_prefix="handoff")
-    try:
-        return pool.submit(call).result()
-    except Exception:
-        raise
-    except BaseException:
-        context.cancelAllJobs()
-        raise
-    finally:
-        pool.shutdown(wait=False)
-
-
 def _run_partitions(rdd: RDD[Any], partitions: list[int]) -> list[Any]:
     """The rows of some partitions.
 
@@ -324,7 +293,7 @@ def _failures(outcomes: dict[Any, list[Left]]) -> dict[int, str]:
         try:
             rows = ray.get(outcome)
         except ray.exceptions.RayError as problem:
-            failed |= {left.partition: _gist(problem) for left in files}
+            failed |= {left.partition: gist(problem) for left in files}
             continue
         for left, found in zip(files, rows, strict=True):
             if left.rows != found:
@@ -367,99 +336,6 @@ def _with_offsets(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array(chunks, column.type)
 
 
-# The functions below run in the executors' Python workers, where this package may be missing. They
-# are nested, so that they travel by value, and name nothing of this module.
-
-
-def _leave_read(columns: list[str], folder: str) -> Callable[[int, Iterable[Any]], Iterator[Any]]:
-    """Each partition holds one BlockSpec as a tuple; read it and leave it as an Arrow file."""
-    token = uuid4().hex[:8]
-
-    def leave(partition: int, specs: Iterable[Any]) -> Iterator[Any]:
-        import os
-        import socket
-        import sys
-        from uuid import uuid4
-
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-        from pyarrow import fs
-
-        # Spark has each task read the directory of each archive on Python's path anew. Its own jar
-        # is there, which has no Python in it and costs 0.1 s; the next tasks of this worker do
-        # without.
-        sys.path[:] = [entry for entry in sys.path if not entry.endswith(".jar")]
-        for entry in [entry for entry in sys.path_importer_cache if ".jar" in entry]:
-            del sys.path_importer_cache[entry]
-        os.makedirs(folder, exist_ok=True)
-        for file, row_groups in specs:
-            if not row_groups:
-                yield (partition, 0, "", "", 0, 0)
-                continue
-            uri = "://" in file
-            system, path = fs.FileSystem.from_uri(file) if uri else (fs.LocalFileSystem(), file)
-            target = os.path.join(folder, f"{token}-{partition}-{uuid4().hex[:8]}.arrow")
-            rows = 0
-            with pq.ParquetFile(path, filesystem=system, pre_buffer=uri) as parquet:
-                selected = [parquet.schema_arrow.field(name) for name in columns]
-                schema = pa.schema(selected)
-                with pa.OSFile(target, "wb") as output, pa.ipc.new_stream(output, schema) as sink:
-                    for group in row_groups:
-                        table = parquet.read_row_group(group, columns=columns, use_threads=False)
-                        sink.write_table(table.select(columns))
-                        rows += table.num_rows
-            size = os.path.getsize(target)
-            yield (partition, 0, target, socket.gethostname(), rows, size)
-
-    return leave
-
-
-def _leave_batches(folder: str, most_bytes: int) -> Callable[[Iterable[Any]], Iterator[Any]]:
-    """Leave the batches of a partition as Arrow files of about ``most_bytes``."""
-    token = uuid4().hex[:8]
-
-    def leave(batches: Iterable[Any]) -> Iterator[Any]:
-        import os
-        import socket
-        import sys
-        from uuid import uuid4
-
-        import pyarrow as pa
-        from pyspark import TaskContext
-
-        # Spark has each task read the directory of each archive on Python's path anew. Its own jar
-        # is there, which has no Python in it and costs 0.1 s; the next tasks of this worker do
-        # without.
-        sys.path[:] = [entry for entry in sys.path if not entry.endswith(".jar")]
-        for entry in [entry for entry in sys.path_importer_cache if ".jar" in entry]:
-            del sys.path_importer_cache[entry]
-        os.makedirs(folder, exist_ok=True)
-        context = TaskContext.get()
-        assert context is not None  # Spark sets it in every task
-        partition, host = context.partitionId(), socket.gethostname()
-        names = ["partition", "piece", "path", "host", "rows", "bytes"]
-        filled = (batch for batch in batches if batch.num_rows)
-        batch = next(filled, None)
-        for piece in range(2**31):
-            if batch is None and piece:
-                return
-            if batch is None:
-                values = [partition, piece, "", "", 0, 0]
-                yield pa.RecordBatch.from_arrays([pa.array([value]) for value in values], names)
-                return
-            target = os.path.join(folder, f"{token}-{partition}-{uuid4().hex[:8]}.arrow")
-            rows = size = 0
-            with pa.OSFile(target, "wb") as output, pa.ipc.new_stream(output, batch.schema) as sink:
-                while batch is not None and size < most_bytes:
-                    sink.write_batch(batch)
-                    rows, size = rows + batch.num_rows, size + batch.nbytes
-                    batch = next(filled, None)
-            values = [partition, piece, target, host, rows, size]
-            yield pa.RecordBatch.from_arrays([pa.array([value]) for value in values], names)
-
-    return leave
-
-
 @contextlib.contextmanager
 def _batches_of(frame: DataFrame) -> Iterator[None]:
     """Have Spark cut a frame into Arrow batches of a few MB; it counts rows, not bytes."""
@@ -472,27 +348,3 @@ def _batches_of(frame: DataFrame) -> Iterator[None]:
         yield
     finally:
         session.conf.set(setting, before)
-
-
-def _gist(problem: Exception) -> str:
-    """The line of an error's text that says what it is."""
-    text = str(getattr(problem, "java_exception", problem)).strip()
-    text = _LAST_FAILURE.sub("", text.split("\n\tat ")[0])
-    lines = [line for line in text.splitlines() if line.strip()] or [type(problem).__name__]
-    # Java says it in the first line, a traceback of Python in the last.
-    return lines[-1 if "Traceback" in text or "ray::" in lines[0] else 0].strip()
-
-
-@contextlib.contextmanager
-def spark_errors() -> Iterator[None]:
-    """Turn what Spark and py4j raise into the one error that ``auto`` falls back on."""
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
-
-    try:
-        yield
-    except (Py4JError, PySparkException) as problem:
-        raise EngineError(
-            f"Spark failed to carry the rows: {_gist(problem)}",
-            hint="see spark-driver.log among the engines' logs, or use convert.mode: parquet",
-        ) from problem

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from uuid import uuid4
 
 import pyarrow as pa
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Mode = Literal["raydp", "parquet", "auto"]
+Result = TypeVar("Result")
+Carried: TypeAlias = tuple[pa.Schema, list[Any], list[int]]
+"""Schema, blocks in row order, and their rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +107,15 @@ def _files_to_ray(
     plan = plan_blocks(files, columns)
     chosen, reason = (mode, "set by convert.mode") if mode != "auto" else choose_mode(plan, engines)
     log.info("hand-off by %s: %s", chosen, reason)
+    blocks: list[Any] | None = None
     if chosen == "raydp":
-        try:
-            blocks = _files_through_spark(plan, engines)
-        except EngineError as problem:
-            if mode != "auto":
-                raise
-            chosen, reason = "parquet", f"raydp failed: {problem.message}"
-            log.warning("hand-off falls back to parquet: %s", reason)
-    if chosen == "parquet":
+        from pipeline.handoff.raydp_blocks import blocks_through_spark
+
+        blocks, failure = _by_raydp(
+            lambda: blocks_through_spark(engines.spark(), plan, *_passage(engines)), mode, engines
+        )
+        chosen, reason = ("parquet", failure) if blocks is None else (chosen, reason)
+    if blocks is None:
         blocks = blocks_from_files(plan, in_flight=2 * engines.plan.ray_cpus)
     return _handed_off(plan, blocks, chosen, reason, time.monotonic() - started)
 
@@ -123,21 +126,19 @@ def _frame_to_ray(frame: DataFrame, mode: Mode, engines: Engines) -> HandedOff:
     if twice:
         raise DataRefused(f"the DataFrame has two columns {twice[0]!r}", hint="rename one of them")
     chosen, reason = (mode, "set by convert.mode") if mode != "auto" else _mode_of_frame(engines)
+    carried: Carried | None = None
     if chosen == "raydp":
         from pipeline.handoff.raydp_blocks import blocks_of_frame
 
-        _refuse_without_raydp(engines)
-        try:
-            schema, blocks, rows = blocks_of_frame(frame, *_passage(engines))
-        except EngineError as problem:
-            if mode != "auto":
-                raise
-            chosen, reason = "parquet", f"raydp failed: {problem.message}"
-            log.warning("hand-off falls back to parquet: %s", reason)
-    if chosen == "parquet":
+        carried, failure = _by_raydp(
+            lambda: blocks_of_frame(frame, *_passage(engines)), mode, engines
+        )
+        chosen, reason = ("parquet", failure) if carried is None else (chosen, reason)
+    if carried is None:
         plan = _written(frame, engines.scratch_folder / f"frame-{uuid4().hex[:8]}")
         blocks = blocks_from_files(plan, in_flight=2 * engines.plan.ray_cpus)
-        schema, rows = plan.schema, [spec.rows for spec in plan.specs]
+        carried = plan.schema, blocks, [spec.rows for spec in plan.specs]
+    schema, blocks, rows = carried
     seconds = time.monotonic() - started
     return HandedOff(blocks, [], rows, schema, chosen, reason, seconds, bytes=0)
 
@@ -158,7 +159,7 @@ def _written(frame: DataFrame, folder: Path) -> BlockPlan:
     from pyspark.sql import Observation
     from pyspark.sql import functions as F
 
-    from pipeline.handoff.raydp_blocks import spark_errors
+    from pipeline.handoff.spark_calls import interruptible, spark_errors
 
     if sum(node["Alive"] for node in ray.nodes()) > 1:
         raise EngineError(
@@ -169,7 +170,8 @@ def _written(frame: DataFrame, folder: Path) -> BlockPlan:
     written = Observation()
     with spark_errors():
         observed = frame.observe(written, F.count(F.lit(1)).alias("rows"))
-        observed.write.parquet(folder.as_uri())
+        context = frame.sparkSession.sparkContext
+        interruptible(context, lambda: observed.write.parquet(folder.as_uri()))
     plan = plan_blocks([str(path) for path in sorted(folder.glob("part-*.parquet"))])
     found = sum(spec.rows for spec in plan.specs)
     if found != written.get["rows"]:
@@ -177,11 +179,18 @@ def _written(frame: DataFrame, folder: Path) -> BlockPlan:
     return plan
 
 
-def _files_through_spark(plan: BlockPlan, engines: Engines) -> list[Any]:
-    from pipeline.handoff.raydp_blocks import blocks_through_spark
-
-    _refuse_without_raydp(engines)
-    return blocks_through_spark(engines.spark(), plan, *_passage(engines))
+def _by_raydp(
+    carry: Callable[[], Result], mode: Mode, engines: Engines
+) -> tuple[Result | None, str]:
+    """What Spark's executors carried; or ``None`` and why not, where ``auto`` goes on without."""
+    try:
+        _refuse_without_raydp(engines)
+        return carry(), ""
+    except EngineError as problem:
+        if mode != "auto":
+            raise
+        log.warning("hand-off falls back to parquet: raydp failed: %s", problem.message)
+        return None, f"raydp failed: {problem.message}"
 
 
 def _passage(engines: Engines) -> tuple[Path, int, int]:

@@ -38,6 +38,7 @@ def read_member(path: Path, member: str) -> bytes:
     try:
         with zipfile.ZipFile(path) as bundle:
             return bundle.read(member)
+    # Damaged, without the member, cut, compressed in a way that Python lacks, or encrypted.
     except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
         raise StoreError(
             f"{path}: model {member!r} cannot be read from this bundle: {error}.",

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.models.entry import ModelEntry
+from pipeline.models.entry import ModelEntry, Scope
 from pipeline.store import Artifact
 from pipeline.store.layout import write_text
 
@@ -27,7 +27,7 @@ class ChampionRecord:
 
     label: str
     candidate: str
-    scope: str
+    scope: Scope
     fallback: str | None
     mean_score: float | None
     std_score: float | None
@@ -71,7 +71,7 @@ def model_entries(train: Artifact) -> dict[str, ModelEntry]:
         key: ModelEntry(
             segment=key,
             candidate=record.candidate,
-            scope=record.scope,  # type: ignore[arg-type]
+            scope=record.scope,
             fingerprint=manifest.fingerprint,
             created_at=manifest.started_at,
             file=f"artifacts/train/{manifest.fingerprint}/{record.file}" if record.file else None,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from sklearn.base import BaseEstimator
 
@@ -15,6 +15,10 @@ from pipeline.models.constant import constant_model
 from pipeline.models.persistence import load_model
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+Scope: TypeAlias = Literal["own", "pooled", "baseline"]
+"""Where a model was fitted: on its segment, on all segments, or nowhere (a constant)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class ModelEntry:
 
     segment: str
     candidate: str
-    scope: Literal["own", "pooled", "baseline"]
+    scope: Scope
     fingerprint: str
     created_at: str
     file: str | None = None

@@ -19,10 +19,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
 from pipeline.config.train import CandidateConfig
+from pipeline.models.entry import Scope
 from pipeline.training.blocks import Blocks, prepare, to_blocks
 from pipeline.training.candidates import Preparation, build_model, derive_seed, preparation
 from pipeline.training.matrix import Floats
-from pipeline.training.result import FitResult, Scope, error_text
+from pipeline.training.result import FitResult, error_text
 from pipeline.training.scorers import Scorer, score
 from pipeline.training.segments import ALL
 from pipeline.training.threads import limited

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from pipeline.models.entry import Scope
 from pipeline.training.matrix import Floats
 
-Scope = Literal["own", "pooled", "baseline"]
 Status = Literal["ok", "failed", "skipped"]
 
 BASELINE = "baseline"

@@ -12,10 +12,10 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -154,15 +154,15 @@ def _to_json(value: SegmentValue) -> Any:
 
 def _from_json(value: Any) -> SegmentValue:
     if not isinstance(value, dict):
-        return value  # type: ignore[no-any-return]
+        return cast(SegmentValue, value)  # text, a number, a boolean or null, as JSON has them
     ((kind, text),) = value.items()
-    read = {
+    read: dict[str, Callable[[str], SegmentValue]] = {
         "float": float,
         "date": date.fromisoformat,
         "datetime": datetime.fromisoformat,
         "decimal": Decimal,
-    }[kind]
-    return read(text)  # type: ignore[no-any-return, operator]
+    }
+    return read[kind](text)
 
 
 def _readable(value: SegmentValue) -> str:

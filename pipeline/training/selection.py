@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from pipeline.models.entry import Scope
 from pipeline.training.eligible import too_few_to_fit
-from pipeline.training.result import BASELINE, GLOBAL_BASELINE, FitResult, Scope
+from pipeline.training.result import BASELINE, GLOBAL_BASELINE, FitResult
 from pipeline.training.segments import ALL
 
 _SIMPLICITY: dict[Scope, int] = {"baseline": 0, "pooled": 1, "own": 2}

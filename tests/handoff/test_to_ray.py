@@ -184,7 +184,9 @@ def test_a_data_frame_arrives_as_pyarrow_reads_its_files(
 
 
 @pytest.mark.parametrize("mode", ("raydp", "parquet"))
-@pytest.mark.parametrize("shape", ("no rows", "200 tiny", "one huge", "empty between"))
+@pytest.mark.parametrize(
+    "shape", ("no partitions", "no rows", "200 tiny", "one huge", "empty between")
+)
 def test_a_data_frame_of_any_shape_arrives_whole_and_in_order(
     mode: Mode, shape: str, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +194,7 @@ def test_a_data_frame_of_any_shape_arrives_whole_and_in_order(
     monkeypatch.setattr(raydp_blocks, "MOST_BLOCK_BYTES", 100_000)
     monkeypatch.setattr(raydp_blocks, "_BATCH_BYTES", 10_000)
     frame = {
+        "no partitions": lambda: spark.createDataFrame(spark.sparkContext.emptyRDD(), "id long"),
         "no rows": lambda: spark.range(0),
         "200 tiny": lambda: spark.range(0, 1000, 1, 200),
         "one huge": lambda: spark.range(0, 100_000, 1, 1),
@@ -268,7 +271,7 @@ def test_auto_falls_back_to_parquet_and_says_why(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(to_ray_module, "choose_mode", lambda *_: ("raydp", "for the test"))
-    monkeypatch.setattr(raydp_blocks, "_leave_read", lambda *_: _break)
+    monkeypatch.setattr(raydp_blocks, "leave_files", lambda *_: _break)
     file = tmp_path / "x.parquet"
     pq.write_table(pa.table({"x": [1]}), file)
     handed = to_ray([str(file)], columns=None, mode="auto", engines=engines)

@@ -6,6 +6,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +23,9 @@ A, B, ALL = '["a"]', '["e\u0301"]', "*"
 NOW = "2026-11-23T08:00:00+00:00"
 
 
-def entry(segment: str, constant: float, **more: object) -> ModelEntry:
-    fields = {"fingerprint": "f1", "created_at": NOW, "constant": constant, **more}
-    return ModelEntry(segment, "baseline", "baseline", **fields)  # type: ignore[arg-type]
+def entry(segment: str, constant: float, **more: Any) -> ModelEntry:
+    fields: dict[str, Any] = {"fingerprint": "f1", "created_at": NOW, "constant": constant, **more}
+    return ModelEntry(segment, "baseline", "baseline", **fields)
 
 
 @pytest.fixture

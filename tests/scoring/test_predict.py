@@ -37,7 +37,7 @@ class Echo:
 
 
 def entry(segment: str, number: float, scope: str = "own") -> ModelEntry:
-    return ModelEntry(segment, f"m{number:g}", scope, "f", NOW, constant=number)  # type: ignore[arg-type]
+    return ModelEntry(segment, f"m{number:g}", scope, "f", NOW, constant=number)
 
 
 CHAMPIONS = {
@@ -52,7 +52,7 @@ def score(rows: list, batch_rows: int = 3) -> tuple[pa.Table, pa.Table]:
     return score_table(
         table_of(rows),
         CHAMPIONS,
-        lambda e: Echo(e.constant or 0),  # type: ignore[arg-type, return-value]
+        lambda e: Echo(e.constant or 0),
         FEATURES,
         batch_rows,
         segment=["s"],
@@ -125,7 +125,7 @@ def test_batches_are_bounded_and_a_model_is_loaded_once() -> None:
         return models[-1]
 
     rows = [("b", 1.0, "u"), (None, 1.0, "u"), ("a", 1.0, "u")] * 10
-    score_table(table_of(rows), CHAMPIONS, load, FEATURES, 7, segment=["s"])  # type: ignore[arg-type]
+    score_table(table_of(rows), CHAMPIONS, load, FEATURES, 7, segment=["s"])
     assert set(loaded.values()) == {1} and len(loaded) == 2
     assert sorted(model.sizes for model in models) == [[7, 3], [7, 7, 6]]
 
@@ -135,7 +135,7 @@ def test_a_missing_feature_is_refused() -> None:
         score_table(
             table_of([("a", 1.0, "u")]).drop_columns(["c"]),
             CHAMPIONS,
-            lambda e: Echo(0),  # type: ignore[arg-type, return-value]
+            lambda e: Echo(0),
             FEATURES,
             10,
             segment=["s"],
@@ -147,7 +147,7 @@ def test_a_segment_without_champion_or_default_is_refused() -> None:
         score_table(
             table_of([("q", 1.0, "u")]),
             {'["a"]': CHAMPIONS['["a"]']},
-            lambda e: Echo(0),  # type: ignore[arg-type, return-value]
+            lambda e: Echo(0),
             FEATURES,
             10,
             segment=["s"],
@@ -159,7 +159,7 @@ def test_a_damaged_model_is_not_a_rows_fault() -> None:
         raise StoreError("changed")
 
     with pytest.raises(StoreError, match="changed"):
-        score_table(table_of([("a", 1.0, "u")]), CHAMPIONS, load, FEATURES, 10, segment=["s"])  # type: ignore[arg-type]
+        score_table(table_of([("a", 1.0, "u")]), CHAMPIONS, load, FEATURES, 10, segment=["s"])
 
 
 def test_one_bad_row_in_many_is_found_in_few_calls() -> None:

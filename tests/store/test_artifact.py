@@ -151,7 +151,7 @@ PARTS = {
 
 
 @given(st.fixed_dictionaries(PARTS), st.fixed_dictionaries(PARTS))
-def test_a_fingerprint_changes_if_and_only_if_something_in_it_does(a: dict, b: dict) -> None:  # type: ignore[type-arg]
+def test_a_fingerprint_changes_if_and_only_if_something_in_it_does(a: dict, b: dict) -> None:
     assert (fingerprint(**a) == fingerprint(**b)) == (a == b)
 
 
@@ -221,4 +221,4 @@ def test_a_run_whose_process_is_gone_reads_as_killed(tmp_path: Path) -> None:
 
 def test_manifests_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        manifest().stage = "train"  # type: ignore[misc]
+        manifest().stage = "train"

@@ -108,7 +108,7 @@ def test_a_deadline_that_strikes_in_the_preparation_fails_one_fit_alone(
         calls.append(1)
         if len(calls) == 1:
             raise TimeoutError("no result within 1 s")
-        return real(*args)  # type: ignore[arg-type]
+        return real(*args)
 
     monkeypatch.setattr(module, "prepare", slow_once)
     first, second = _fold(flights, {"a": _plain(), "b": _plain()})
@@ -174,14 +174,14 @@ def test_a_fit_key_changes_iff_what_it_depends_on_does() -> None:
         data="e", segment='["b"]', name="y", candidate=_plain(scale=True), period=(day, day, day),
         scorer="mae", seed=1,
     )  # fmt: skip
-    keys = {fit_key(**{**base, name: value}) for name, value in changes.items()}  # type: ignore[arg-type]
-    assert len(keys | {fit_key(**base)}) == len(changes) + 1  # type: ignore[arg-type]
-    assert fit_key(**base) == fit_key(**base)  # type: ignore[arg-type]
+    keys = {fit_key(**{**base, name: value}) for name, value in changes.items()}
+    assert len(keys | {fit_key(**base)}) == len(changes) + 1
+    assert fit_key(**base) == fit_key(**base)
 
 
 def _plain(**more: object) -> CandidateConfig:
     settings = {"estimator": "sklearn.linear_model.LinearRegression", **more}
-    return CandidateConfig(**settings)  # type: ignore[arg-type]
+    return CandidateConfig(**settings)
 
 
 def _fold(flights: tuple, candidates: dict[str, CandidateConfig]) -> list[FitResult]:
@@ -204,7 +204,7 @@ def _final_scale(X: pd.DataFrame, y: np.ndarray) -> list[float]:
     return data.prepared(data.preparation(ridge))[0].sum(axis=0).tolist()
 
 
-def _raising(error: BaseException):  # type: ignore[no-untyped-def]
+def _raising(error: BaseException):
     def fit(*_: object, **__: object) -> None:
         raise error
 

@@ -22,7 +22,7 @@ def fit(
     segment: str, name: str, scope: str, fold: int, score: float | None, error: str | None = None
 ) -> FitResult:
     status = "ok" if score is not None else ("failed" if error else "skipped")
-    return FitResult(segment, name, scope, fold, status, score, 100, 20, error=error)  # type: ignore[arg-type]
+    return FitResult(segment, name, scope, fold, status, score, 100, 20, error=error)
 
 
 def fits(segment: str, name: str, scope: str, scores: Iterable[float | None]) -> list[FitResult]:
