@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.harness import in_turn, quiet_stdout, report
+from benchmarks.harness import heal_workers, in_turn, quiet_stdout, report
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -101,21 +100,6 @@ def _checksums(name: str, made: Any) -> dict[str, str]:
     return block_checksums(blocks, in_flight=4)
 
 
-def _heal_workers() -> None:
-    """Undo in every idle worker what RayDP's fetch leaves behind, or the next peer would fail."""
-    import ray
-
-    heal = ray.remote(num_cpus=0)(_heal_worker)
-    ray.get([heal.remote() for _ in range(12)])
-
-
-def _heal_worker() -> None:
-    from ray._private.worker import global_worker
-
-    global_worker.set_load_code_from_local(False)
-    time.sleep(0.2)  # long enough that each of the tasks gets a worker of its own
-
-
 def _contestants(
     engines: Engines, spark: SparkSession, folder: str, pool: ProcessPoolExecutor, token: str
 ) -> dict[str, Callable[[], Any]]:
@@ -172,7 +156,7 @@ def run_case(case: Case, rounds: int, cpus: int) -> None:
                 def between() -> None:
                     for left in SHARED.glob(f"{token}-*"):
                         left.unlink()
-                    _heal_workers()
+                    heal_workers()
 
                 timings = in_turn(contestants, rounds, check, between)
             report("handoff", timings, case.rows, PACKAGES, case=case.name, cpus=cpus)

@@ -22,6 +22,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.engines.deadline import deadline, stdout_to_stderr
+
 Contestant = Callable[[], Any]
 """Does the work once and returns what it made, for the check."""
 
@@ -30,8 +32,12 @@ _SAMPLE_SECONDS = 0.1
 
 @dataclass
 class Timing:
-    """What one contestant needed: seconds a round, and peak memory in bytes by kind of process."""
+    """What one contestant needed: seconds a round, and peak memory in bytes by kind of process.
 
+    ``first`` is the round that does not count: workers start in it, and memory is touched first.
+    """
+
+    first: float | None = None
     seconds: list[float] = field(default_factory=list)
     peak: dict[str, int] = field(default_factory=dict)
     failure: str | None = None
@@ -87,6 +93,7 @@ def in_turn(
     rounds: int,
     check: Callable[[str, Any], None],
     between: Callable[[], None] = lambda: None,
+    limit_seconds: float = 600,
 ) -> dict[str, Timing]:
     """Time the contestants, ``rounds`` times in turn, after one round that does not count.
 
@@ -95,6 +102,7 @@ def in_turn(
         rounds: how many rounds count.
         check: told each result; raises where it is wrong. Its time does not count.
         between: run after each contestant, untimed (to drop what it made).
+        limit_seconds: a contestant that takes longer has failed.
 
     A peer that fails is out of the race, with its reason; if ours or the limit fails, so does the
     benchmark.
@@ -106,7 +114,7 @@ def in_turn(
             if timing.failure is not None:
                 continue
             try:
-                with PeakMemory() as memory:
+                with PeakMemory() as memory, deadline(limit_seconds, name, "it is out"):
                     started = time.perf_counter()
                     made = work()
                     seconds = time.perf_counter() - started
@@ -122,7 +130,9 @@ def in_turn(
                 between()
             label = f"round {number}" if number else "warm-up"
             print(f"{label}: {name} {seconds:.2f} s", file=sys.stderr)
-            if number:
+            if not number:
+                timing.first = seconds
+            else:
                 timing.seconds.append(seconds)
                 for kind, size in memory.bytes.items():
                     timing.peak[kind] = max(timing.peak.get(kind, 0), size)
@@ -135,13 +145,17 @@ def report(
     """Print one JSON object a contestant on stdout, and a table of them on stderr."""
     limit = timings["limit"].median
     versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
-    table = Table("name", "seconds", "x limit", "rows/s", "peak MB, all", "of it Java", title=bench)
+    table = Table(
+        "name", "first", "seconds", "x limit", "rows/s", "peak MB, all", "of it Java", title=bench
+    )
+    columns = ("first_seconds", "seconds", "ratio_to_limit", "rows_per_second")
     for name, timing in timings.items():
         peak = {kind: round(size / 1e6, 1) for kind, size in timing.peak.items()}
         ran = bool(timing.seconds) and timing.failure is None
         line = {
             "bench": bench,
             "name": name,
+            "first_seconds": round(timing.first, 4) if timing.first is not None else None,
             "seconds": round(timing.median, 4) if ran else None,
             "ratio_to_limit": round(timing.median / limit, 3) if ran else None,
             "rows_per_second": round(rows / timing.median) if ran else None,
@@ -153,7 +167,7 @@ def report(
             "versions": versions,
         }
         print(json.dumps(line), flush=True)
-        shown = [f"{line[key]}" for key in ("seconds", "ratio_to_limit", "rows_per_second")]
+        shown = [f"{line[key]}" for key in columns]
         table.add_row(name, *shown, f"{peak.get('all')}", f"{peak.get('java', 0)}")
     Console(stderr=True).print(table)
 
@@ -161,7 +175,24 @@ def report(
 @contextmanager
 def quiet_stdout() -> Iterator[None]:
     """What engines print on stdout goes to stderr: stdout carries JSON lines and nothing else."""
-    from pipeline.engines.deadline import stdout_to_stderr
-
     with stdout_to_stderr():
         yield
+
+
+def heal_workers() -> None:
+    """Undo in every idle worker what RayDP's fetch leaves behind, or the next peer would fail.
+
+    It lives in a module that workers can import: a worker that was left so takes no other function,
+    and would die, and the next contestant would pay for the start of a new one.
+    """
+    import ray
+
+    heal = ray.remote(num_cpus=0)(_heal_worker)
+    ray.get([heal.remote() for _ in range(12)])
+
+
+def _heal_worker() -> None:
+    from ray._private.worker import global_worker
+
+    global_worker.set_load_code_from_local(False)
+    time.sleep(0.2)  # long enough that each of the tasks gets a worker of its own

@@ -34,6 +34,11 @@ class RayConfig(Section):
     num_cpus: Count | None = None
     object_store_memory: Bytes | None = None
     spill_dir: str | None = None
+    spill_limit: Bytes | None = Field(
+        default=None,
+        description="the most that may lie on disk of what does not fit the object store; left "
+        "out, what the disk has room for",
+    )
     dashboard: bool = False
 
 

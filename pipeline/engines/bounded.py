@@ -44,6 +44,7 @@ def run_bounded(
     *,
     in_flight: int,
     limit_seconds: Callable[[Item], float] | None = None,
+    watch: Callable[[], None] = lambda: None,
 ) -> Iterator[Finished[Item]]:
     """Keep up to ``in_flight`` tasks going until ``next_item`` returns None and all have ended.
 
@@ -53,6 +54,7 @@ def run_bounded(
         in_flight: the most tasks at a time; the driver's memory is bounded by it.
         limit_seconds: how long an item may be in flight before its task is cancelled by force.
             It counts from submission, so leave room for the tasks that wait before it.
+        watch: called at least once a second; what it raises ends the work.
 
     Tasks that are still going when the caller stops listening are cancelled.
     """
@@ -66,6 +68,7 @@ def run_bounded(
             if not flying:
                 return
             ready, _ = ray.wait(list(flying), num_returns=1, timeout=_POLL_SECONDS)
+            watch()
             for ref in ready:
                 item, _ = flying.pop(ref)
                 yield _collect(item, ref)

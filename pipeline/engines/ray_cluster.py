@@ -55,9 +55,20 @@ class RayCluster:
 
 
 def start_ray(
-    config: RayConfig, plan: ResourcePlan, scratch: Path, timeout_seconds: float
+    config: RayConfig,
+    plan: ResourcePlan,
+    scratch: Path,
+    timeout_seconds: float,
+    spill_folder: Path | None = None,
 ) -> RayCluster:
     """Start an embedded Ray sized by ``plan``, or join ``config.address``.
+
+    Args:
+        config: the address, or what an embedded Ray shall be like.
+        plan: sizes of an embedded Ray.
+        scratch: folder for an embedded Ray's sockets, logs and, by default, spilled objects.
+        timeout_seconds: limit on the whole start.
+        spill_folder: where an embedded Ray spills objects instead.
 
     Raises:
         EngineError: Ray did not start or could not be reached within ``timeout_seconds``.
@@ -68,7 +79,11 @@ def start_ray(
         if config.address
         else f"see the logs under {scratch}, or raise engines.start_timeout_seconds"
     )
-    options = _join_options(config) if config.address else _embedded_options(config, plan, scratch)
+    options = (
+        _join_options(config)
+        if config.address
+        else _embedded_options(config, plan, scratch, spill_folder)
+    )
     environment = {} if config.address else _EMBEDDED_ENVIRONMENT
     if config.address:
         show_token()
@@ -110,6 +125,14 @@ def stop_ray() -> None:
 
     with stdout_to_stderr():
         ray.shutdown()
+
+
+def object_store_bytes() -> int:
+    """What the object stores of all nodes hold in memory, in bytes."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return int(sum(node.get("object_store_memory", 0) for node in nodes))
 
 
 def weakest_node() -> Machine:
@@ -173,7 +196,9 @@ def _connect(config: RayConfig, options: dict[str, Any]) -> RayCluster:
     )
 
 
-def _embedded_options(config: RayConfig, plan: ResourcePlan, scratch: Path) -> dict[str, Any]:
+def _embedded_options(
+    config: RayConfig, plan: ResourcePlan, scratch: Path, spill_folder: Path | None
+) -> dict[str, Any]:
     options: dict[str, Any] = {
         "address": "local",
         "num_cpus": plan.ray_cpus,
@@ -185,8 +210,8 @@ def _embedded_options(config: RayConfig, plan: ResourcePlan, scratch: Path) -> d
         "_temp_dir": str(scratch),
         **_quiet_options(),
     }
-    if config.spill_dir:
-        options["object_spilling_directory"] = config.spill_dir
+    if spill_folder is not None:
+        options["object_spilling_directory"] = str(spill_folder)
     return options
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.engines import janitor
+from pipeline.errors import EngineError
 
 _PREFIX = "pipe-"
 _LOCK = ".lock"
@@ -36,13 +37,26 @@ class Scratch:
         self._janitor.wait(timeout=_CLEANING_SECONDS)
 
 
-def new_scratch() -> Scratch:
+def new_scratch(parent: Path = Path("/tmp")) -> Scratch:
     """A fresh folder with a short path, after clearing what killed runs left.
 
     Ray puts Unix sockets about 60 characters below it, and Linux allows 107 in all; hence ``/tmp``
     and a short name, whatever TMPDIR says.
+
+    Raises:
+        EngineError: ``parent`` cannot be written.
     """
-    parent = Path("/tmp")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        return _new_scratch(parent)
+    except OSError as problem:
+        raise EngineError(
+            f"no folder for temporary files can be made in {parent}: {problem.strerror}",
+            hint="make room there, or allow writing",
+        ) from problem
+
+
+def _new_scratch(parent: Path) -> Scratch:
     sweep(parent)
     path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)

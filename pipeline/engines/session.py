@@ -7,15 +7,24 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pipeline.config.engines import EnginesConfig
 from pipeline.engines import ray_cluster, spark_session
+from pipeline.engines.deadline import deadline
 from pipeline.engines.java import Java, use_java
-from pipeline.engines.resources import ResourcePlan, plan_resources, preflight, this_machine
+from pipeline.engines.resources import (
+    ResourcePlan,
+    parse_bytes,
+    plan_resources,
+    preflight,
+    this_machine,
+)
 from pipeline.engines.scratch import Scratch, new_scratch
+from pipeline.engines.spill import SpillGuard
 from pipeline.errors import EngineError
 
 if TYPE_CHECKING:
@@ -58,6 +67,8 @@ class Engines:
         self.seconds: dict[str, float] = {}
         self._java: Java | None = None
         self._scratch: Scratch | None = None
+        self._spill_scratch: Scratch | None = None
+        self._spill: SpillGuard | None = None
         self._plan: ResourcePlan | None = None
         self._ray: ray_cluster.RayCluster | None = None
         self._spark: SparkSession | None = None
@@ -113,6 +124,7 @@ class Engines:
                     self.plan,
                     self.scratch_folder,
                     self.config.start_timeout_seconds,
+                    self._spill_folder(),
                 )
             if not self._ray.embedded and not self._ray.client:
                 node = ray_cluster.weakest_node()
@@ -141,6 +153,24 @@ class Engines:
                 self._spark = self._start_spark()
         return self._spark
 
+    @property
+    def spill(self) -> SpillGuard:
+        """Watches what Ray's object store writes to disk; Ray is started first."""
+        cluster = self.ray()
+        if self._spill is None:
+            limit = self.config.ray.spill_limit
+            self._spill = SpillGuard(
+                folder=(self._spill_folder() or self.scratch_folder) if cluster.embedded else None,
+                store_bytes=ray_cluster.object_store_bytes(),
+                limit_bytes=parse_bytes(limit) if limit else None,
+            )
+        return self._spill
+
+    def handoff_deadline(self, what: str) -> AbstractContextManager[None]:
+        """End a block that takes longer than ``engines.handoff_timeout_seconds``."""
+        hint = "raise engines.handoff_timeout_seconds, or look whether Spark has lost its executors"
+        return deadline(self.config.handoff_timeout_seconds, what, hint)
+
     def release_spark(self) -> None:
         """Stop Spark and free its memory and cores. What is in Ray's object store stays.
 
@@ -166,6 +196,14 @@ class Engines:
             self._scratch = new_scratch()
         return self._scratch.path
 
+    def _spill_folder(self) -> Path | None:
+        """A folder of this run's own in ``engines.ray.spill_dir``, removed like the scratch."""
+        if self.config.ray.spill_dir is None or self.config.ray.address is not None:
+            return None
+        if self._spill_scratch is None:
+            self._spill_scratch = new_scratch(Path(self.config.ray.spill_dir))
+        return self._spill_scratch.path
+
     def _prepare(self) -> None:
         if self._java is None:
             self._java = use_java()
@@ -188,12 +226,15 @@ class Engines:
         return master.startswith("local") or (master == "ray" and self.config.ray.address is None)
 
     def _stop_ray(self) -> None:
-        cluster, self._ray = self._ray, None
+        cluster, self._ray, self._spill = self._ray, None, None
         if cluster is not None:
             ray_cluster.stop_ray()
             self._on_stop("ray")
 
     def _remove_scratch(self) -> None:
+        spill, self._spill_scratch = self._spill_scratch, None
+        if spill is not None:
+            spill.remove()
         scratch, self._scratch = self._scratch, None
         if scratch is not None:
             if self.log_folder is not None:

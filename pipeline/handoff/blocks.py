@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,8 @@ SPLIT_BYTES = 256 * 1024**2
 """A file longer than this (on disk) becomes several blocks."""
 
 _URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+ARROW_SCHEMES = ("file", "s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
+"""What Arrow's own file systems serve; fsspec serves the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,22 @@ def read_block(spec: BlockSpec, schema: pa.Schema) -> pa.Table:
 
 
 def locate(file: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a path or URI, and the path in it."""
-    if _URI.match(file):
+    """The file system of a path or URI, and the path in it; Arrow's own or, failing that, fsspec's.
+
+    Raises:
+        OSError: the file system cannot be reached.
+        ValueError: nobody knows the URI's scheme.
+        ImportError: fsspec knows it, but the package that it needs is not installed.
+    """
+    if not _URI.match(file):
+        return fs.LocalFileSystem(), file
+    if urlsplit(file).scheme in ARROW_SCHEMES:
         filesystem, path = fs.FileSystem.from_uri(file)
         return filesystem, path
-    return fs.LocalFileSystem(), file
+    from fsspec.core import url_to_fs
+
+    other, path = url_to_fs(file)
+    return fs.PyFileSystem(fs.FSSpecHandler(other)), path
 
 
 def is_local(file: str) -> bool:
@@ -108,12 +122,14 @@ class _Footer:
 
 
 def _read_footer(file: str) -> _Footer:
-    filesystem, path = locate(file)
     try:
+        filesystem, path = locate(file)
         length = filesystem.get_file_info(path).size
         with pq.ParquetFile(path, filesystem=filesystem) as opened:
             return _Footer(opened.schema_arrow, opened.metadata, length or 0)
-    except (OSError, pa.ArrowInvalid) as problem:
+    except ImportError as problem:
+        raise DataRefused(f"{file} cannot be reached: {problem}") from problem
+    except (OSError, ValueError) as problem:  # pyarrow.ArrowInvalid is a ValueError
         raise DataRefused(
             f"{file} cannot be read as Parquet: {problem}",
             hint="the file is missing, cut short or not Parquet; make its artifact again "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.engines.session import Engines
 from pipeline.engines.spark_session import is_on_ray
 from pipeline.handoff.blocks import BlockPlan
-from pipeline.handoff.nodes import nodes_without
+from pipeline.handoff.nodes import alive_nodes, readers
 
 # Measured on 2 cores with a frame of 176 MB; only their ratio matters here.
 _PARQUET_BYTES_PER_SECOND = 450e6
@@ -19,7 +19,9 @@ def choose_mode(plan: BlockPlan, engines: Engines) -> tuple[str, str]:
     ``parquet`` where every Ray node can read the files; else ``raydp``, whose executors lie where
     Spark reads.
     """
-    blind = nodes_without(_sample(plan))
+    sample = _sample(plan)
+    seeing = readers([sample])
+    blind = [] if seeing is None else set(alive_nodes()) - set(seeing[sample])
     direct, _ = estimate_seconds("parquet", plan.bytes, engines)
     through_spark, _ = estimate_seconds("raydp", plan.bytes, engines)
     if not blind:
@@ -28,10 +30,8 @@ def choose_mode(plan: BlockPlan, engines: Engines) -> tuple[str, str]:
             f"{plan.bytes / 1e6:.0f} MB, against {through_spark:.1f} s through RayDP"
         )
     if not may_use_raydp(engines):
-        return "parquet", (
-            f"{len(blind)} Ray nodes do not see {_sample(plan)}, but Spark does not run on Ray"
-        )
-    return "raydp", f"{len(blind)} Ray nodes do not see {_sample(plan)}"
+        return "parquet", f"{len(blind)} Ray nodes do not see {sample}, but Spark is not on Ray"
+    return "raydp", f"{len(blind)} Ray nodes do not see {sample}"
 
 
 def estimate_seconds(mode: str, size: int, engines: Engines) -> tuple[float, str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from pipeline.handoff.blocks import ARROW_SCHEMES
+
 
 class Left(NamedTuple):
     """One Arrow file that an executor left: which piece of which partition, where, how large.
@@ -24,11 +26,11 @@ class Left(NamedTuple):
     bytes: int
 
 
-def leave_files(columns: list[str], folder: str) -> Callable[[int, Iterable[Any]], Iterator[Any]]:
-    """For partitions of (Parquet file, its row groups): read them and leave them as Arrow files."""
-    new_file = _new_file(folder)
+def leave_files(columns: list[str], folder: str) -> Callable[[Iterable[Any]], Iterator[Any]]:
+    """For lists of (number, Parquet file, its row groups): read and leave each as an Arrow file."""
+    new_file, arrow_schemes = _new_file(folder), ARROW_SCHEMES
 
-    def leave(partition: int, pieces: Iterable[Any]) -> Iterator[Any]:
+    def leave(lists: Iterable[Any]) -> Iterator[Any]:
         import os
         import socket
 
@@ -36,13 +38,21 @@ def leave_files(columns: list[str], folder: str) -> Callable[[int, Iterable[Any]
         import pyarrow.parquet as pq
         from pyarrow import fs
 
-        for file, row_groups in pieces:
+        for number, file, row_groups in (piece for pieces in lists for piece in pieces):
             target = new_file()
             if not row_groups:
-                yield (partition, 0, "", "", 0, 0)
+                yield (number, 0, "", "", 0, 0)
                 continue
             uri = "://" in file
-            system, path = fs.FileSystem.from_uri(file) if uri else (fs.LocalFileSystem(), file)
+            if not uri:
+                system, path = fs.LocalFileSystem(), file
+            elif file.partition("://")[0] in arrow_schemes:
+                system, path = fs.FileSystem.from_uri(file)
+            else:
+                from fsspec.core import url_to_fs
+
+                other, path = url_to_fs(file)
+                system = fs.PyFileSystem(fs.FSSpecHandler(other))
             rows = 0
             with pq.ParquetFile(path, filesystem=system, pre_buffer=uri) as parquet:
                 schema = pa.schema([parquet.schema_arrow.field(name) for name in columns])
@@ -52,7 +62,7 @@ def leave_files(columns: list[str], folder: str) -> Callable[[int, Iterable[Any]
                         table = parquet.read_row_group(group, columns=columns, use_threads=False)
                         sink.write_table(table.select(columns))
                         rows += table.num_rows
-            yield (partition, 0, target, socket.gethostname(), rows, os.path.getsize(target))
+            yield (number, 0, target, socket.gethostname(), rows, os.path.getsize(target))
 
     return leave
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,12 @@ from pipeline.errors import EngineError, StageFailed
 from pipeline.handoff.arrow_schema import canonical_schema, in_form
 from pipeline.handoff.blocks import BlockPlan, BlockSpec, read_block
 from pipeline.handoff.leave import Left, leave_batches, leave_files
-from pipeline.handoff.nodes import nodes_with
+from pipeline.handoff.nodes import alive_nodes, readers
 from pipeline.handoff.spark_calls import gist, interruptible, spark_errors
 
 if TYPE_CHECKING:
     import ray
-    from pyspark import RDD
+    from pyspark import RDD, SparkContext
     from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger(__name__)
@@ -35,12 +36,32 @@ log = logging.getLogger(__name__)
 MOST_BLOCK_BYTES = 256 * 1024**2
 """A partition larger than this becomes several blocks."""
 
-_BATCH_BYTES = 8 * 1024**2
+_BATCH_BYTES = 4 * 1024**2
 _ATTEMPTS = 3
+_POLL_SECONDS = 1.0
+_LOCATE_MS = 30_000
+_INLINED_BYTES = 100 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The way from Spark's executors to Ray's object store.
+
+    Attributes:
+        folder: where on each node the Arrow files are left for a moment; removed at the end.
+        most_bytes: how much may lie there.
+        lanes: how many Ray tasks take files in at a time on a node.
+        watch: called at least once a second; what it raises ends the hand-off.
+    """
+
+    folder: Path
+    most_bytes: int
+    lanes: int
+    watch: Callable[[], None]
 
 
 def blocks_through_spark(
-    session: SparkSession, plan: BlockPlan, folder: Path, most_bytes: int, lanes: int
+    session: SparkSession, plan: BlockPlan, passage: Passage
 ) -> list[ray.ObjectRef[pa.Table]]:
     """Carry the planned blocks through Spark's executors; in the order of ``plan.specs``.
 
@@ -50,23 +71,31 @@ def blocks_through_spark(
     Args:
         session: a session on RayDP.
         plan: the blocks.
-        folder: where on each node the Arrow files are left for a moment; removed at the end.
-        most_bytes: how much may lie there.
-        lanes: how many Ray tasks take files in at a time on a node.
+        passage: the way that they take.
 
     Raises:
         EngineError: a file cannot be read where the executors run, or a block was lost repeatedly.
         StageFailed: a block does not have the rows that its footer says.
     """
-    wanted = [(spec.file, spec.row_groups) for spec in plan.specs]
-    specs = session.sparkContext.parallelize(wanted, len(wanted))
+    context = session.sparkContext
+    sizes = [spec.bytes for spec in plan.specs]
+    leave = leave_files(plan.schema.names, str(passage.folder))
+
+    def run(wave: list[int]) -> list[Any]:
+        # Two tasks a core, not one a file: each costs Spark some 50 ms. The largest files first,
+        # one to each task in turn, so that the tasks are about equal.
+        ordered = sorted(wave, key=lambda i: -sizes[i])
+        count = min(len(wave), 2 * context.defaultParallelism)
+        wanted = [(i, plan.specs[i].file, plan.specs[i].row_groups) for i in ordered]
+        tasks = context.parallelize([wanted[task::count] for task in range(count)], count)
+        return _run_partitions(tasks.mapPartitions(leave), list(range(count)))
+
     carrier = _Carrier(
-        left=specs.mapPartitionsWithIndex(leave_files(plan.schema.names, str(folder))),
+        context=context,
+        leave=run,
         schema=plan.schema,
-        folder=folder,
-        most_bytes=most_bytes,
-        lanes=lanes,
-        sizes=[spec.bytes for spec in plan.specs],
+        passage=passage,
+        sizes=sizes,
         specs=plan.specs,
     )
     carried = carrier.carry()
@@ -79,10 +108,23 @@ def blocks_through_spark(
     return [pieces[0][0] for pieces in carried]
 
 
-def blocks_of_frame(
-    frame: DataFrame, folder: Path, most_bytes: int, lanes: int
-) -> tuple[pa.Schema, list[ray.ObjectRef[pa.Table]], list[int]]:
-    """Carry a DataFrame's partitions; its schema in Arrow, the blocks in row order, their rows.
+@dataclass(frozen=True, slots=True)
+class FrameBlocks:
+    """A DataFrame's schema in Arrow, its blocks in row order, and their rows.
+
+    Attributes:
+        restore: carries again, as long as Spark lives, what was lost with a node of Ray, puts it in
+            the place of what was lost, and says how many blocks it was.
+    """
+
+    schema: pa.Schema
+    blocks: list[ray.ObjectRef[pa.Table]]
+    rows: list[int]
+    restore: Callable[[], int]
+
+
+def blocks_of_frame(frame: DataFrame, passage: Passage) -> FrameBlocks:
+    """Carry a DataFrame's partitions.
 
     A partition becomes one block, or several of at most :data:`MOST_BLOCK_BYTES`; one without rows
     becomes none, unless none has rows: then there is one empty block.
@@ -97,52 +139,111 @@ def blocks_of_frame(
         # By position: mapInArrow looks columns up by name, and stumbles over dots.
         numbered = frame.toDF(*(f"c{i}" for i in range(len(schema))))
         rows = numbered.mapInArrow(
-            leave_batches(str(folder), MOST_BLOCK_BYTES),
+            leave_batches(str(passage.folder), MOST_BLOCK_BYTES),
             "partition long, piece long, path string, host string, rows long, bytes long",
         )
         # Adaptive execution runs the frame's shuffles here already, to know its partitions.
         context = frame.sparkSession.sparkContext
         partitions = interruptible(context, lambda: rows.rdd.getNumPartitions())
         carrier = _Carrier(
-            left=rows.rdd,
+            context=context,
+            leave=lambda wave: _run_partitions(rows.rdd, wave),
             schema=schema,
-            folder=folder,
-            most_bytes=most_bytes,
-            lanes=lanes,
+            passage=passage,
             sizes=[0] * partitions,
         )
-        carried = [piece for pieces in carrier.carry() for piece in pieces]
-    filled = [piece for piece in carried if piece[1]] or [carrier.empty()]
-    return schema, [block for block, _ in filled], [rows for _, rows in filled]
+        pieces = {
+            (partition, i): piece
+            for partition, found in enumerate(carrier.carry())
+            for i, piece in enumerate(found)
+            if piece[1]
+        }
+    if not pieces:
+        block, _ = carrier.empty()
+        return FrameBlocks(schema, [block], [0], lambda: 0)
+    blocks = [block for block, _ in pieces.values()]
+    counts = [count for _, count in pieces.values()]
+
+    def restore() -> int:
+        with spark_errors():
+            return _restore(carrier, list(pieces), blocks, counts)
+
+    restore()  # a node may have gone with blocks that had arrived there
+    return FrameBlocks(schema, blocks, counts, restore)
+
+
+def _restore(
+    carrier: _Carrier, places: list[tuple[int, int]], blocks: list[Any], counts: list[int]
+) -> int:
+    lost = _lost(blocks)
+    if not lost:
+        return 0
+    partitions = sorted({places[i][0] for i in lost})
+    log.warning("%d blocks were lost with a node of Ray and are carried again", len(lost))
+    again = dict(zip(partitions, carrier.carry(partitions), strict=True))
+    for i in lost:
+        partition, piece = places[i]
+        found = again[partition]
+        if piece >= len(found) or found[piece][1] != counts[i]:
+            raise StageFailed(
+                f"partition {partition} of the DataFrame has other rows than when it was carried "
+                "first",
+                hint="what it is computed from has changed, or depends on chance",
+            )
+        blocks[i] = found[piece][0]
+    return len(lost)
+
+
+def _lost(blocks: Sequence[Any]) -> list[int]:
+    """Numbers of the blocks of which no node has a copy any more, in memory or on disk."""
+    import ray.experimental
+
+    places = ray.experimental.get_object_locations(list(blocks), timeout_ms=_LOCATE_MS)
+    # A block of less than 100 KB is on no node: Ray keeps it in the driver.
+    return [
+        i
+        for i, block in enumerate(blocks)
+        if (place := places.get(block))
+        and (place["object_size"] or 0) > _INLINED_BYTES
+        and not place["node_ids"]
+        and not place.get("did_spill")
+    ]
 
 
 @dataclass
 class _Carrier:
-    """Runs Spark over some partitions at a time, and Ray behind it."""
+    """Runs Spark over some partitions at a time, and Ray behind it.
 
-    left: RDD[Any]
+    Attributes:
+        leave: has Spark leave some partitions' files, and gives their :class:`Left` as tuples.
+        sizes: each partition's size in Parquet, in bytes; 0 where nobody knows it.
+        specs: what to read again where a block is lost; ``None`` for a DataFrame.
+    """
+
+    context: SparkContext
+    leave: Callable[[list[int]], list[Any]]
     schema: pa.Schema
-    folder: Path
-    most_bytes: int
+    passage: Passage
     sizes: list[int]
-    lanes: int
     specs: Sequence[BlockSpec] | None = None
     _nodes: dict[str, str | None] = field(default_factory=dict)
     _seen: dict[int, int] = field(default_factory=dict)
 
-    def carry(self) -> list[list[tuple[Any, int]]]:
-        """For each partition its blocks with their rows, at least one (an empty one)."""
+    def carry(self, partitions: Sequence[int] | None = None) -> list[list[tuple[Any, int]]]:
+        """For each partition (``None``: all) its blocks with their rows, at least an empty one."""
         done: dict[int, list[tuple[Any, int]]] = {}
-        todo, tries = list(range(len(self.sizes))), 0
+        wanted = list(range(len(self.sizes)) if partitions is None else partitions)
+        todo, tries = wanted, 0
         try:
             while todo:
                 failed: dict[int, str] = {}
                 before: dict[Any, list[Left]] = {}
                 for wave in self._waves(todo):
                     taken = self._take_in_wave(wave, done)
-                    failed |= _failures(before)  # Ray copied these while Spark wrote the next
+                    # Ray copied these while Spark wrote the next.
+                    failed |= _failures(before, self.passage.watch)
                     before = taken
-                failed |= _failures(before)
+                failed |= _failures(before, self.passage.watch)
                 todo, tries = sorted(failed), tries + 1
                 if todo and tries == _ATTEMPTS:
                     raise EngineError(
@@ -154,7 +255,7 @@ class _Carrier:
                     log.warning("%d partitions are carried again: %s", len(todo), failed[todo[0]])
         finally:
             self._remove_folder()
-        return [done[partition] for partition in range(len(self.sizes))]
+        return [done[partition] for partition in wanted]
 
     def _waves(self, partitions: Iterable[int]) -> Iterator[list[int]]:
         """Runs of partitions of about half of ``most_bytes``: one is taken in, one is written.
@@ -162,20 +263,19 @@ class _Carrier:
         What a partition will take is known from those before it. Before that, a file is taken for
         four times its size in Parquet, and a DataFrame's partition for a core's share of a wave.
         """
-        most = self.most_bytes // 2
-        share = most // max(1, self.left.context.defaultParallelism)
-        wave: list[int] = []
-        size = 0
-        for partition in partitions:
-            guess = self._guess(partition) or 4 * self.sizes[partition] or share
-            if wave and size + guess > most:
-                yield wave
-                wave, size = [], 0
-                guess = self._guess(partition) or guess
-            wave.append(partition)
-            size += guess
-        if wave:
-            yield wave
+        most = self.passage.most_bytes // 2
+        cores = max(1, self.context.defaultParallelism)
+        waiting = deque(partitions)
+        while waiting:
+            wave, size = 0, 0
+            for partition in waiting:
+                size += self._guess(partition) or 4 * self.sizes[partition] or most // cores
+                if wave and size > most:
+                    break
+                wave += 1
+            if cores < wave < len(waiting):
+                wave -= wave % cores  # or some cores would have nothing to do at the end
+            yield [waiting.popleft() for _ in range(wave)]
 
     def _guess(self, partition: int) -> int:
         """Bytes of a partition's Arrow files, by the bytes of those seen; 0 where none was."""
@@ -197,7 +297,7 @@ class _Carrier:
             By the reference that tells how it ended, the files that a task takes in.
         """
         with spark_errors():
-            records = interruptible(self.left.context, lambda: _run_partitions(self.left, wave))
+            records = interruptible(self.context, lambda: self.leave(wave))
         answers = [Left(*record) for record in records]
         silent = set(wave) - {left.partition for left in answers}
         if silent:
@@ -208,7 +308,8 @@ class _Carrier:
         for node, files in self._by_node(found).items():
             # As many tasks as CPUs, not one a file: they book no CPU (Spark's executors may have
             # booked all), and Ray would start a worker for each at once.
-            for lane in (files[i :: self.lanes] for i in range(min(self.lanes, len(files)))):
+            lanes = min(self.passage.lanes, len(files))
+            for lane in (files[i::lanes] for i in range(lanes)):
                 *taken, outcome = self._take_in(lane, node)
                 blocks |= dict(zip(lane, taken, strict=True))
                 outcomes[outcome] = lane
@@ -245,7 +346,7 @@ class _Carrier:
     def _node_of(self, left: Left) -> str | None:
         """The Ray node that sees a file; ``None`` where there is but one."""
         if left.host not in self._nodes:
-            seeing = nodes_with(left.path)
+            seeing = (readers([left.path]) or {}).get(left.path)
             self._nodes[left.host] = seeing[0] if seeing else None
         return self._nodes[left.host]
 
@@ -253,13 +354,13 @@ class _Carrier:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        _remove(str(self.folder))
-        alive = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        _remove(str(self.passage.folder))
+        alive = alive_nodes()
         if len(alive) > 1:  # files may lie on any of them, whatever went wrong
             remove = ray.remote(num_cpus=0, max_retries=0)(_remove)
             strategies = [NodeAffinitySchedulingStrategy(node, soft=False) for node in alive]
             ends = [
-                remove.options(scheduling_strategy=strategy).remote(str(self.folder))
+                remove.options(scheduling_strategy=strategy).remote(str(self.passage.folder))
                 for strategy in strategies
             ]
             ray.wait(ends, num_returns=len(ends), timeout=10)
@@ -284,12 +385,15 @@ def _run_partitions(rdd: RDD[Any], partitions: list[int]) -> list[Any]:
     return list(_load_from_socket(answer, rdd._jrdd_deserializer))
 
 
-def _failures(outcomes: dict[Any, list[Left]]) -> dict[int, str]:
+def _failures(outcomes: dict[Any, list[Left]], watch: Callable[[], None]) -> dict[int, str]:
     """Wait for files to be taken in; the partitions of those that were not, with the reason."""
     import ray
 
     failed: dict[int, str] = {}
     for outcome, files in outcomes.items():
+        watch()
+        while not ray.wait([outcome], timeout=_POLL_SECONDS)[0]:
+            watch()
         try:
             rows = ray.get(outcome)
         except ray.exceptions.RayError as problem:

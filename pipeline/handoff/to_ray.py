@@ -6,14 +6,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from uuid import uuid4
 
 import pyarrow as pa
 
-from pipeline.engines.deadline import deadline
 from pipeline.engines.resources import MIB
 from pipeline.engines.session import Engines
 from pipeline.errors import DataRefused, EngineError, StageFailed
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
     import ray.data
     from pyspark.sql import DataFrame
 
+    from pipeline.handoff.raydp_blocks import FrameBlocks, Passage
+
 log = logging.getLogger(__name__)
 
 Mode = Literal["raydp", "parquet", "auto"]
 Result = TypeVar("Result")
-Carried: TypeAlias = tuple[pa.Schema, list[Any], list[int]]
-"""Schema, blocks in row order, and their rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,9 @@ class HandedOff:
         reason: why this mode.
         seconds: how long it took, with the start of an engine where one was started.
         bytes: their size uncompressed, as the Parquet footers state it; of a DataFrame, 0.
+        restore: puts back what was lost with a node of Ray, and says how many blocks it was; for a
+            DataFrame that came through Spark, as long as Spark lives. Blocks that were read from
+            files need no help, Ray reads them again.
     """
 
     blocks: list[ray.ObjectRef[pa.Table]]
@@ -58,6 +60,7 @@ class HandedOff:
     reason: str
     seconds: float
     bytes: int
+    restore: Callable[[], int] = field(default=lambda: 0, repr=False)
 
     def dataset(self) -> ray.data.Dataset:
         """A Ray Dataset over the same blocks; nothing is copied."""
@@ -92,9 +95,7 @@ def to_ray(
         StageFailed: what arrived is not what the footers say.
     """
     engines.ray()
-    seconds = engines.config.handoff_timeout_seconds
-    hint = "raise engines.handoff_timeout_seconds, or look whether Spark has lost its executors"
-    with deadline(seconds, "the hand-off to Ray", hint):
+    with engines.handoff_deadline("the hand-off to Ray"):
         if isinstance(source, Sequence):
             return _files_to_ray(source, columns, mode, engines)
         return _frame_to_ray(source if columns is None else _chosen(source, columns), mode, engines)
@@ -105,6 +106,7 @@ def _files_to_ray(
 ) -> HandedOff:
     started = time.monotonic()
     plan = plan_blocks(files, columns)
+    engines.spill.refuse_beyond(plan.bytes)
     chosen, reason = (mode, "set by convert.mode") if mode != "auto" else choose_mode(plan, engines)
     log.info("hand-off by %s: %s", chosen, reason)
     blocks: list[Any] | None = None
@@ -112,11 +114,11 @@ def _files_to_ray(
         from pipeline.handoff.raydp_blocks import blocks_through_spark
 
         blocks, failure = _by_raydp(
-            lambda: blocks_through_spark(engines.spark(), plan, *_passage(engines)), mode, engines
+            lambda: blocks_through_spark(engines.spark(), plan, _passage(engines)), mode, engines
         )
         chosen, reason = ("parquet", failure) if blocks is None else (chosen, reason)
     if blocks is None:
-        blocks = blocks_from_files(plan, in_flight=2 * engines.plan.ray_cpus)
+        blocks = _from_files(plan, engines)
     return _handed_off(plan, blocks, chosen, reason, time.monotonic() - started)
 
 
@@ -126,21 +128,27 @@ def _frame_to_ray(frame: DataFrame, mode: Mode, engines: Engines) -> HandedOff:
     if twice:
         raise DataRefused(f"the DataFrame has two columns {twice[0]!r}", hint="rename one of them")
     chosen, reason = (mode, "set by convert.mode") if mode != "auto" else _mode_of_frame(engines)
-    carried: Carried | None = None
+    carried: FrameBlocks | None = None
     if chosen == "raydp":
         from pipeline.handoff.raydp_blocks import blocks_of_frame
 
         carried, failure = _by_raydp(
-            lambda: blocks_of_frame(frame, *_passage(engines)), mode, engines
+            lambda: blocks_of_frame(frame, _passage(engines)), mode, engines
         )
         chosen, reason = ("parquet", failure) if carried is None else (chosen, reason)
     if carried is None:
-        plan = _written(frame, engines.scratch_folder / f"frame-{uuid4().hex[:8]}")
-        blocks = blocks_from_files(plan, in_flight=2 * engines.plan.ray_cpus)
-        carried = plan.schema, blocks, [spec.rows for spec in plan.specs]
-    schema, blocks, rows = carried
-    seconds = time.monotonic() - started
-    return HandedOff(blocks, [], rows, schema, chosen, reason, seconds, bytes=0)
+        carried = _through_files(frame, engines)
+    return HandedOff(
+        blocks=carried.blocks,
+        files=[],
+        rows=carried.rows,
+        schema=carried.schema,
+        mode=chosen,
+        reason=reason,
+        seconds=time.monotonic() - started,
+        bytes=0,
+        restore=carried.restore,
+    )
 
 
 def _chosen(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
@@ -151,6 +159,15 @@ def _mode_of_frame(engines: Engines) -> tuple[str, str]:
     if may_use_raydp(engines):
         return "raydp", "the executors of Spark on Ray hold the rows already"
     return "parquet", "Spark does not run on Ray, so its rows go through files"
+
+
+def _through_files(frame: DataFrame, engines: Engines) -> FrameBlocks:
+    from pipeline.handoff.raydp_blocks import FrameBlocks
+
+    plan = _written(frame, engines.scratch_folder / f"frame-{uuid4().hex[:8]}")
+    engines.spill.refuse_beyond(plan.bytes)
+    rows = [spec.rows for spec in plan.specs]
+    return FrameBlocks(plan.schema, _from_files(plan, engines), rows, restore=lambda: 0)
 
 
 def _written(frame: DataFrame, folder: Path) -> BlockPlan:
@@ -193,11 +210,20 @@ def _by_raydp(
         return None, f"raydp failed: {problem.message}"
 
 
-def _passage(engines: Engines) -> tuple[Path, int, int]:
-    """The folder through which Arrow files go from Spark to Ray, how many bytes may lie there, and
-    how many Ray tasks take them in at a time."""
-    folder = engines.scratch_folder / f"handoff-{uuid4().hex[:8]}"
-    return folder, max(512 * MIB, engines.plan.object_store_bytes // 4), engines.plan.ray_cpus
+def _passage(engines: Engines) -> Passage:
+    from pipeline.handoff.raydp_blocks import Passage
+
+    return Passage(
+        folder=engines.scratch_folder / f"handoff-{uuid4().hex[:8]}",
+        most_bytes=max(512 * MIB, engines.plan.object_store_bytes // 4),
+        lanes=engines.plan.ray_cpus,
+        watch=engines.spill.check,
+    )
+
+
+def _from_files(plan: BlockPlan, engines: Engines) -> list[Any]:
+    in_flight = 2 * engines.plan.ray_cpus
+    return blocks_from_files(plan, in_flight=in_flight, watch=engines.spill.check)
 
 
 def _refuse_without_raydp(engines: Engines) -> None:

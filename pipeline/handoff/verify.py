@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +12,9 @@ from pipeline.errors import StageFailed
 from pipeline.handoff.checksum import ChecksumPart, column_checksums, merge
 
 
-def block_checksums(blocks: Sequence[Any], *, in_flight: int) -> dict[str, str]:
+def block_checksums(
+    blocks: Sequence[Any], *, in_flight: int, watch: Callable[[], None] = lambda: None
+) -> dict[str, str]:
     """Checksums of the columns over all blocks, as :func:`table_checksums` gives them.
 
     One task a block, where the block lies; only the checksums travel.
@@ -22,7 +24,9 @@ def block_checksums(blocks: Sequence[Any], *, in_flight: int) -> dict[str, str]:
     remote = ray.remote(max_retries=3)(column_checksums)
     waiting = iter(blocks)
     parts: dict[str, ChecksumPart] = {}
-    for end in run_bounded(lambda: next(waiting, None), remote.remote, in_flight=in_flight):
+    for end in run_bounded(
+        lambda: next(waiting, None), remote.remote, in_flight=in_flight, watch=watch
+    ):
         if end.error is not None:
             raise StageFailed(f"a block could not be verified: {end.error}") from end.error
         parts = merge(parts, end.value)

@@ -46,6 +46,7 @@ def score_blocks(
     tasks: TasksConfig,
     cpus: int,
     progress: Progress,
+    watch: Callable[[], None] = lambda: None,
 ) -> list[tuple[BlockWork, Scored]]:
     """Score every block, in order; a block whose predictions are there is not predicted again.
 
@@ -57,6 +58,7 @@ def score_blocks(
         tasks: what a task asks of Ray.
         cpus: CPUs that Ray has for tasks.
         progress: called with (done, total, what).
+        watch: called at least once a second; what it raises ends the scoring.
 
     Raises:
         StageFailed: a block's task failed, or lost its worker more than ``max_retries`` times.
@@ -78,6 +80,7 @@ def score_blocks(
             shared, str(item.predictions), str(item.quarantine), blocks[item.number]
         ),
         in_flight=max(1, int(cpus / tasks.num_cpus)) * tasks.in_flight_per_cpu,
+        watch=watch,
     ):
         number = end.item.number
         if end.error is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipeline.engines.session import Engines
 from pipeline.errors import StageFailed
 from pipeline.handoff.choose import estimate_seconds
 from pipeline.handoff.to_ray import HandedOff, to_ray
@@ -26,7 +27,7 @@ def run(context: StageContext, folder: Path) -> Outcome:
         engines=context.engines,
     )
     context.progress(0, 0, f"verifying {sum(handed.rows):,} rows")
-    _verify(handed, source, context.engines.plan.ray_cpus)
+    _verify(handed, source, context.engines)
     metrics = _metrics(handed, context)
     # The data is in Ray's object store now; Spark's cores and memory are Ray's from here on.
     context.engines.release_spark()
@@ -36,7 +37,7 @@ def run(context: StageContext, folder: Path) -> Outcome:
     return Outcome(rows, rows, metrics=metrics)
 
 
-def _verify(handed: HandedOff, source: Artifact, cpus: int) -> None:
+def _verify(handed: HandedOff, source: Artifact, engines: Engines) -> None:
     metrics = source.manifest.metrics
     if sum(handed.rows) != source.manifest.rows_out:
         raise StageFailed(
@@ -48,7 +49,10 @@ def _verify(handed: HandedOff, source: Artifact, cpus: int) -> None:
         raise StageFailed(
             f"the columns that arrived are {columns}; the manifest says {metrics['columns']}"
         )
-    found = block_checksums(handed.blocks, in_flight=2 * cpus)
+    with engines.handoff_deadline("verifying what arrived in Ray"):
+        found = block_checksums(
+            handed.blocks, in_flight=2 * engines.plan.ray_cpus, watch=engines.spill.check
+        )
     wrong = [name for name, value in metrics["checksums"].items() if found.get(name) != value]
     if wrong:
         raise StageFailed(

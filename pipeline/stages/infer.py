@@ -39,6 +39,7 @@ def run(context: StageContext, folder: Path) -> Outcome:
         tasks=context.config.engines.tasks,
         cpus=context.engines.plan.ray_cpus,
         progress=context.progress,
+        watch=context.engines.spill.check,
     )
     for item, _ in results:
         _place(item.predictions, folder / "predictions" / f"part-{item.number:05d}.parquet")

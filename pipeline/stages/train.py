@@ -53,6 +53,7 @@ def run(context: StageContext, folder: Path) -> Outcome:
         cpus=context.engines.plan.ray_cpus,
         journal=journal,
         progress=context.progress,
+        watch=context.engines.spill.check,
     )
     index = training.read_index()
     profile = profile_blocks(settings, handed.blocks)

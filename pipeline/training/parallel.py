@@ -69,6 +69,7 @@ class ParallelTraining:
         tasks: what a task asks of Ray.
         cpus: CPUs that Ray has for tasks.
         journal: keeps finished fits.
+        watch: called at least once a second; what it raises ends the training.
         progress: called with (done, total, what).
     """
 
@@ -78,6 +79,7 @@ class ParallelTraining:
     cpus: int
     journal: FitJournal
     progress: Progress
+    watch: Callable[[], None] = lambda: None
     index: dict[str, SegmentRows] = field(default_factory=dict)
     timeline: list[dict[str, Any]] = field(default_factory=list)
     reused: int = 0
@@ -100,6 +102,7 @@ class ParallelTraining:
             lambda: next(numbers, None),
             lambda i: remote.remote(self._settings, i, self.blocks[i]),
             in_flight=self._in_flight,
+            watch=self.watch,
         ):
             found[end.item] = _value(end, "reading the index of a block")
         self.index = merge_index([found[i] for i in range(len(self.blocks))])
@@ -128,7 +131,7 @@ class ParallelTraining:
         def item() -> int | None:
             return next(once, None)
 
-        return next(run_bounded(item, lambda _: submit(), in_flight=1))
+        return next(run_bounded(item, lambda _: submit(), in_flight=1, watch=self.watch))
 
     def fits(self, folder: Path) -> list[FitResult]:
         """Every candidate on every fold of every segment, from the journal or from a task.
@@ -147,7 +150,11 @@ class ParallelTraining:
             return waiting.popleft() if waiting else packer.next_pack()
 
         for end in run_bounded(
-            next_work, self._submit, in_flight=self._in_flight, limit_seconds=self._limit
+            next_work,
+            self._submit,
+            in_flight=self._in_flight,
+            limit_seconds=self._limit,
+            watch=self.watch,
         ):
             if isinstance(end.item, ChampionWork):
                 self._note_champion(end)
@@ -184,6 +191,7 @@ class ParallelTraining:
             self._submit,
             in_flight=self._in_flight,
             limit_seconds=self._limit,
+            watch=self.watch,
         ):
             item = end.item
             assert isinstance(item, ChampionWork)

@@ -158,7 +158,8 @@ def _plan_with_split(files: list[str], columns: list[str] | None, split: int) ->
 def test_what_does_not_fit_the_passage_goes_in_waves(
     engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(to_ray_module, "_passage", lambda _: (tmp_path / "passage", 1, 2))
+    narrow = raydp_blocks.Passage(tmp_path / "passage", 1, 2, lambda: None)
+    monkeypatch.setattr(to_ray_module, "_passage", lambda _: narrow)
     files = write(tmp_path, [every_kind().slice(i) for i in range(3)])
     assert_same(to_ray(files, columns=None, mode="raydp", engines=engines), files)
     assert not (tmp_path / "passage").exists()
