@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -62,8 +64,32 @@ def test_the_sample_runs_on_a_cluster_and_gives_the_same_predictions(
 ) -> None:
     whole, record = finished
     project = Project(whole.root, tmp_path / "store")
+    shutil.copytree(whole.store / "artifacts/ingest", project.store / "artifacts/ingest")
     found = project.json("run", "--set", "engines.ray.address=auto")
-    assert actions(found) == dict.fromkeys(actions(found), "run")
+    assert actions(found) == dict.fromkeys(actions(found), "run") | {"ingest": "skipped"}
     here, there = project.artifact(found, "infer"), whole.artifact(record, "infer")
     assert hashes(here, "predictions/*") == hashes(there, "predictions/*")
+
+    # Once more, on the same cluster: nothing of the first time is in the way, or left there.
+    again = project.json("convert", "--force", "--set", "engines.ray.address=auto")
+    assert actions(again) == {"convert": "run"}
+    assert project.artifact(again, "convert") == project.artifact(found, "convert")
     assert _is_up(cluster), "the run must leave the cluster up"
+    assert _booked(cluster) == {}
+
+
+def _booked(address: str) -> dict[str, float]:
+    """What is taken of the cluster's resources, in a process of its own that takes none."""
+    ask = """
+from pipeline.engines.ray_cluster import show_token
+show_token()
+import json, ray, sys
+ray.init(address=sys.argv[1], logging_level=40)
+total, free = ray.cluster_resources(), ray.available_resources()
+print(json.dumps({k: v - free.get(k, 0) for k, v in total.items() if v != free.get(k, 0)}))
+"""
+    command = [sys.executable, "-c", ask, address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-2000:]
+    booked: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return booked

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.command import Project, actions, alive, children_of, hashes, manifest
+from tests.command import PIPELINE, Project, actions, alive, children_of, hashes, manifest
 
 # Without RayDP, which the undisturbed run has: twice as fast, and nothing may depend on it.
 LOCAL = ("--set", "engines.spark.master=local[2]", "--set", "convert.mode=parquet")
@@ -33,17 +36,35 @@ def test_kills_in_preprocess_and_train_change_nothing_of_the_result(
     finished_fits = len(fits.read_text().splitlines())
     assert not list(project.store.glob("artifacts/train/*/manifest.json"))
 
+    # Each stage of Ray alone, as a command and as a script, goes on from there.
+    alone = {"train": project.json("train", *LOCAL), "infer": _script(project, "infer")}
+    for stage, record_alone in alone.items():
+        assert actions(record_alone) == {stage: "run"}
+    train = manifest(project.artifact(alone["train"], "train"))["metrics"]
+    assert train["fits_reused"] >= finished_fits - 1
     resumed = project.json("run", *LOCAL)
     assert actions(resumed) == {
         "ingest": "skipped", "preprocess": "skipped", "convert": "skipped",
-        "train": "run", "infer": "run", "report": "run",
+        "train": "skipped", "infer": "skipped", "report": "run",
     }  # fmt: skip
-    train = manifest(project.artifact(resumed, "train"))["metrics"]
-    assert train["fits_reused"] >= finished_fits - 1
     for stage, pattern in (("infer", "predictions/*"), ("train", "models/*")):
         here, there = project.artifact(resumed, stage), whole.artifact(record, stage)
         assert hashes(here, pattern) == hashes(there, pattern)
     assert not list(project.store.glob("artifacts/*/.*"))
+
+
+def _script(project: Project, stage: str) -> dict[str, Any]:
+    options = project.command(stage, *LOCAL, "--json")[len(PIPELINE) + 1 :]
+    done = subprocess.run(
+        [sys.executable, f"jobs/{stage}.py", *options],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    record: dict[str, Any] = json.loads(done.stdout)
+    return record
 
 
 def _kill_when(project: Project, reached: Callable[[], bool]) -> None:

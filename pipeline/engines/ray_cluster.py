@@ -127,6 +127,19 @@ def stop_ray() -> None:
         ray.shutdown()
 
 
+def node_memory() -> tuple[list[int], list[int]]:
+    """Memory that each node has for tasks and actors, and what of it is free now, in bytes."""
+    import ray
+    from ray._private.state import available_resources_per_node
+
+    free = available_resources_per_node()
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    return (
+        [int(node["Resources"].get("memory", 0)) for node in nodes],
+        [int(free.get(node["NodeID"], {}).get("memory", 0)) for node in nodes],
+    )
+
+
 def object_store_bytes() -> int:
     """What the object stores of all nodes hold in memory, in bytes."""
     import ray

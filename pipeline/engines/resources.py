@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +105,24 @@ def shortfall(plan: ResourcePlan, machine: Machine) -> str | None:
             f"machine's {_mib(machine.memory_bytes)} may be booked"
         )
     return None
+
+
+def executor_shortfall(plan: ResourcePlan, nodes: Sequence[int]) -> str | None:
+    """What Spark's executors ask for beyond a Ray cluster, in one line; ``None`` where they fit.
+
+    Args:
+        plan: how many executors there shall be, and how large.
+        nodes: memory of each node, in bytes.
+    """
+    room = sum(size // plan.executor_memory_bytes for size in nodes)
+    if room >= plan.executors:
+        return None
+    sizes = ", ".join(_mib(size) for size in sorted(nodes, reverse=True)[:8])
+    more = ", …" if len(nodes) > 8 else ""
+    return (
+        f"Spark wants {plan.executors} executors of {_mib(plan.executor_memory_bytes)} on Ray; "
+        f"there is room for {room} of them on nodes with {sizes or 'no memory'}{more}"
+    )
 
 
 def preflight(plan: ResourcePlan, machine: Machine) -> None:

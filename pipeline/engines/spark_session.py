@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.engines import SparkConfig
 from pipeline.engines import spark_settings as settings
 from pipeline.engines.deadline import deadline, stdout_to_stderr
-from pipeline.engines.resources import ResourcePlan, spark_size
+from pipeline.engines.ray_cluster import node_memory
+from pipeline.engines.resources import ResourcePlan, executor_shortfall, spark_size
 from pipeline.errors import EngineError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from ray.util.placement_group import PlacementGroup
 
 
 def spark_runs_already() -> bool:
@@ -61,14 +63,14 @@ def start_spark(
     try:
         with deadline(timeout_seconds, what, hint), stdout_to_stderr():
             if spark_runs_already():
-                session = _adopt(stated)
+                session = _adopt(config, stated)
             else:
                 common = settings.session_settings(plan, scratch, logs, config.java_options)
                 if loopback:
                     common |= settings.loopback_settings()
                 os.environ.update(settings.process_environment(loopback))
                 with _jvm_prints_to(logs / "spark-driver-stderr.log"):
-                    session = _start(config, plan, app_name, common | stated, logs)
+                    session = _start(config, plan, app_name, common | stated, logs, timeout_seconds)
             _set_secrets(session, secrets)
             return session
     except EngineError:
@@ -114,10 +116,12 @@ def apply_sql_settings(session: SparkSession, extra: dict[str, str] | None = Non
         session.conf.set(key, value)
 
 
-def _adopt(stated: dict[str, str]) -> SparkSession:
+def _adopt(config: SparkConfig, stated: dict[str, str]) -> SparkSession:
     from pyspark.sql import SparkSession
 
     session = SparkSession.builder.getOrCreate()
+    if config.shuffle_partitions is not None:
+        stated = {"spark.sql.shuffle.partitions": str(config.shuffle_partitions), **stated}
     # Core settings of a running application cannot change any more; only SQL ones can.
     changeable = {k: v for k, v in stated.items() if session.conf.isModifiable(k)}
     apply_sql_settings(session, changeable)
@@ -125,10 +129,17 @@ def _adopt(stated: dict[str, str]) -> SparkSession:
 
 
 def _start(
-    config: SparkConfig, plan: ResourcePlan, app_name: str, conf: dict[str, str], logs: Path
+    config: SparkConfig,
+    plan: ResourcePlan,
+    app_name: str,
+    conf: dict[str, str],
+    logs: Path,
+    timeout_seconds: float,
 ) -> SparkSession:
     if config.master == "ray":
-        return _start_raydp(plan, app_name, settings.raydp_settings(logs) | conf)
+        conf = settings.raydp_settings(logs) | conf
+        # A second before the deadline, so that it is said what is missing.
+        return _start_raydp(plan, app_name, conf, max(1.0, timeout_seconds - 1))
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName(app_name).master(config.master)
@@ -161,18 +172,55 @@ def _jvm_prints_to(file: Path) -> Iterator[None]:
             context.launch_gateway = launch
 
 
-def _start_raydp(plan: ResourcePlan, app_name: str, conf: dict[str, str]) -> SparkSession:
+def _start_raydp(
+    plan: ResourcePlan, app_name: str, conf: dict[str, str], timeout_seconds: float
+) -> SparkSession:
     import raydp
 
+    places = _executor_places(plan, timeout_seconds)
     session: SparkSession = raydp.init_spark(
         app_name=app_name,
         num_executors=plan.executors,
         executor_cores=plan.executor_cores,
         executor_memory=spark_size(plan.executor_memory_bytes),
         configs=conf,
+        placement_group=places,
+        placement_group_bundle_indexes=list(range(plan.executors)) if places else None,
     )
     _await_executor(session)
     return session
+
+
+def _executor_places(plan: ResourcePlan, timeout_seconds: float) -> PlacementGroup | None:
+    """Room for the executors, one a node as far as there are nodes; ``None`` on a single node.
+
+    An executor that finds no room makes Spark wait for ever and log "has not accepted any
+    resources"; here somebody says what is missing. And without places of their own, all executors
+    would go to one node: they book no CPU that would spread them.
+
+    Raises:
+        EngineError: the cluster is too small, or others did not leave enough of it in time.
+    """
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    has, _ = node_memory()
+    missing = executor_shortfall(plan, has)
+    hint = "lower engines.spark.executors or engines.spark.executor_memory, or add nodes"
+    if missing:
+        raise EngineError(missing, hint=hint)
+    if len(has) == 1 and plan.executors == 1:
+        return None
+    bundles = [{"memory": float(plan.executor_memory_bytes)} for _ in range(plan.executors)]
+    places = placement_group(bundles, strategy="SPREAD")
+    if not places.wait(timeout_seconds):
+        remove_placement_group(places)
+        _, free = node_memory()
+        missing = executor_shortfall(plan, free) or "Spark's executors found no room on Ray"
+        raise EngineError(
+            f"{missing} free for {timeout_seconds:g} s",
+            hint=f"{hint}; `ray status` shows who has booked what",
+        )
+    return places
 
 
 def _await_executor(session: SparkSession) -> None:

@@ -76,6 +76,8 @@ def raydp_settings(logs: Path) -> dict[str, str]:
         "spark.ray.raydp_app_master.extraJavaOptions": ADD_OPENS,
         "spark.ray.raydp_spark_executor.actor.resource.cpu": str(EXECUTOR_ACTOR_CPUS),
         "spark.ray.raydp_spark_master.actor.resource.CPU": "0",
+        # On the head node: should another one go down, Spark would lose its master with it.
+        "spark.ray.raydp_spark_master.actor.resource.node:__internal_head__": "0.001",
         # RayDP puts its own log settings on the driver's command line, after ours.
         "spark.log4j.config.file.name": str(write_log_settings(logs)),
     }

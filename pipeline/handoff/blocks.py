@@ -109,6 +109,14 @@ def locate(file: str) -> tuple[fs.FileSystem, str]:
     return fs.PyFileSystem(fs.FSSpecHandler(other)), path
 
 
+def shown(file: str) -> str:
+    """A path or URI as a message may name it: a URI without user, password and options."""
+    if not _URI.match(file):
+        return file
+    parts = urlsplit(file)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 def is_local(file: str) -> bool:
     """Whether a path or URI names a file of the machine that reads it."""
     return not _URI.match(file) or file.startswith("file://")
@@ -128,10 +136,10 @@ def _read_footer(file: str) -> _Footer:
         with pq.ParquetFile(path, filesystem=filesystem) as opened:
             return _Footer(opened.schema_arrow, opened.metadata, length or 0)
     except ImportError as problem:
-        raise DataRefused(f"{file} cannot be reached: {problem}") from problem
+        raise DataRefused(f"{shown(file)} cannot be reached: {problem}") from problem
     except (OSError, ValueError) as problem:  # pyarrow.ArrowInvalid is a ValueError
         raise DataRefused(
-            f"{file} cannot be read as Parquet: {problem}",
+            f"{shown(file)} cannot be read as Parquet: {str(problem).replace(file, shown(file))}",
             hint="the file is missing, cut short or not Parquet; make its artifact again "
             "(pipeline run --force)",
         ) from problem
@@ -147,7 +155,7 @@ def _common_schema(
         missing = [name for name in names if schema.get_field_index(name) < 0]
         if missing:
             raise DataRefused(
-                f"{file} has no column {missing[0]!r}; it has {', '.join(schema.names)}"
+                f"{shown(file)} has no column {missing[0]!r}; it has {', '.join(schema.names)}"
             )
         for name in names:
             _same_type(name, files[0], first.field(name).type, file, schema.field(name).type)
@@ -159,7 +167,8 @@ def _same_type(
 ) -> None:
     if not found.equals(wanted):
         raise DataRefused(
-            f"column {name!r} is {wanted} in {Path(first_file).name} and {found} in {file}",
+            f"column {name!r} is {wanted} in {Path(shown(first_file)).name} and {found} in "
+            f"{shown(file)}",
             hint="the files of one artifact must have one schema; make the artifact again",
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.engines.session import Engines
 from pipeline.engines.spark_session import is_on_ray
-from pipeline.handoff.blocks import BlockPlan
+from pipeline.handoff.blocks import BlockPlan, shown
 from pipeline.handoff.nodes import alive_nodes, readers
 
 # Measured on 2 cores with a frame of 176 MB; only their ratio matters here.
@@ -30,8 +30,11 @@ def choose_mode(plan: BlockPlan, engines: Engines) -> tuple[str, str]:
             f"{plan.bytes / 1e6:.0f} MB, against {through_spark:.1f} s through RayDP"
         )
     if not may_use_raydp(engines):
-        return "parquet", f"{len(blind)} Ray nodes do not see {sample}, but Spark is not on Ray"
-    return "raydp", f"{len(blind)} Ray nodes do not see {sample}"
+        return (
+            "parquet",
+            f"{len(blind)} Ray nodes do not see {shown(sample)}, but Spark is not on Ray",
+        )
+    return "raydp", f"{len(blind)} Ray nodes do not see {shown(sample)}"
 
 
 def estimate_seconds(mode: str, size: int, engines: Engines) -> tuple[float, str]:

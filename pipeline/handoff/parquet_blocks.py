@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.errors import EngineError, StageFailed
-from pipeline.handoff.blocks import BlockPlan, BlockSpec, read_block
+from pipeline.handoff.blocks import BlockPlan, BlockSpec, read_block, shown
 from pipeline.handoff.nodes import alive_nodes, readers
 from pipeline.handoff.spark_calls import gist
 
@@ -64,7 +64,7 @@ class _Placement:
         blind = [file for file, nodes in (self._readers or {}).items() if not nodes]
         if blind:
             raise EngineError(
-                f"no node of the Ray cluster sees {blind[0]}",
+                f"no node of the Ray cluster sees {shown(blind[0])}",
                 hint="put the store where every node mounts it, or use convert.mode: raydp with "
                 "Spark on Ray",
             )
@@ -97,6 +97,8 @@ def _settle(waiting: dict[Any, BlockSpec], watch: Callable[[], None]) -> None:
         try:
             found = ray.get(rows)
         except ray.exceptions.RayError as problem:
-            raise EngineError(f"{spec.file} could not be read by Ray: {gist(problem)}") from problem
+            raise EngineError(
+                f"{shown(spec.file)} could not be read by Ray: {gist(problem)}"
+            ) from problem
         if found != spec.rows:
-            raise StageFailed(f"{found} rows read from {spec.file}, not {spec.rows}")
+            raise StageFailed(f"{found} rows read from {shown(spec.file)}, not {spec.rows}")

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pipeline.engines.bounded import run_bounded
 from pipeline.errors import EngineError, StageFailed
 from pipeline.handoff.arrow_schema import canonical_schema, in_form
-from pipeline.handoff.blocks import BlockPlan, BlockSpec, read_block
+from pipeline.handoff.blocks import BlockPlan, BlockSpec, read_block, shown
 from pipeline.handoff.leave import Left, leave_batches, leave_files
 from pipeline.handoff.nodes import alive_nodes, readers
 from pipeline.handoff.spark_calls import gist, interruptible, spark_errors
@@ -39,8 +40,7 @@ MOST_BLOCK_BYTES = 256 * 1024**2
 _BATCH_BYTES = 4 * 1024**2
 _ATTEMPTS = 3
 _POLL_SECONDS = 1.0
-_LOCATE_MS = 30_000
-_INLINED_BYTES = 100 * 1024
+_ASKED_AT_A_TIME = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def blocks_through_spark(
         rows = sum(rows for _, rows in pieces)
         if rows != spec.rows:
             raise StageFailed(
-                f"{rows} rows of {spec.file} came through Spark; its footer says {spec.rows}"
+                f"{rows} rows of {shown(spec.file)} came through Spark; its footer says {spec.rows}"
             )
     return [pieces[0][0] for pieces in carried]
 
@@ -195,19 +195,25 @@ def _restore(
 
 
 def _lost(blocks: Sequence[Any]) -> list[int]:
-    """Numbers of the blocks of which no node has a copy any more, in memory or on disk."""
-    import ray.experimental
+    """Numbers of the blocks that Ray does not have any more.
 
-    places = ray.experimental.get_object_locations(list(blocks), timeout_ms=_LOCATE_MS)
-    # A block of less than 100 KB is on no node: Ray keeps it in the driver.
-    return [
-        i
-        for i, block in enumerate(blocks)
-        if (place := places.get(block))
-        and (place["object_size"] or 0) > _INLINED_BYTES
-        and not place["node_ids"]
-        and not place.get("did_spill")
-    ]
+    Where a block lies is no proof: Ray learns late that a node is gone. So a task asks for each. Of
+    a lost one Ray runs the task again that took it in, which finds no Arrow file and fails.
+    """
+    import ray
+
+    if len(ray.nodes()) == 1:  # those that went down are still counted
+        return []
+    ask = ray.remote(num_cpus=0)(_is_there)
+    numbers = iter(range(len(blocks)))
+    ends = run_bounded(
+        lambda: next(numbers, None), lambda i: ask.remote(blocks[i]), in_flight=_ASKED_AT_A_TIME
+    )
+    return sorted(end.item for end in ends if end.error is not None)
+
+
+def _is_there(_block: pa.Table) -> bool:
+    return True
 
 
 @dataclass
@@ -226,7 +232,7 @@ class _Carrier:
     passage: Passage
     sizes: list[int]
     specs: Sequence[BlockSpec] | None = None
-    _nodes: dict[str, str | None] = field(default_factory=dict)
+    _nodes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _seen: dict[int, int] = field(default_factory=dict)
 
     def carry(self, partitions: Sequence[int] | None = None) -> list[list[tuple[Any, int]]]:
@@ -305,11 +311,12 @@ class _Carrier:
         found = [left for left in answers if left.rows]
         blocks: dict[Left, Any] = {}
         outcomes = {}
-        for node, files in self._by_node(found).items():
+        for nodes, files in self._by_nodes(found).items():
             # As many tasks as CPUs, not one a file: they book no CPU (Spark's executors may have
             # booked all), and Ray would start a worker for each at once.
-            lanes = min(self.passage.lanes, len(files))
-            for lane in (files[i::lanes] for i in range(lanes)):
+            count = min(self.passage.lanes * max(1, len(nodes)), len(files))
+            for i in range(count):
+                lane, node = files[i::count], nodes[i % len(nodes)] if nodes else None
                 *taken, outcome = self._take_in(lane, node)
                 blocks |= dict(zip(lane, taken, strict=True))
                 outcomes[outcome] = lane
@@ -337,17 +344,16 @@ class _Carrier:
         taken: list[Any] = remote.remote([left.path for left in files], specs, self.schema)
         return taken
 
-    def _by_node(self, files: list[Left]) -> dict[str | None, list[Left]]:
-        found: dict[str | None, list[Left]] = {}
+    def _by_nodes(self, files: list[Left]) -> dict[tuple[str, ...], list[Left]]:
+        found: dict[tuple[str, ...], list[Left]] = {}
         for left in sorted(files):
-            found.setdefault(self._node_of(left), []).append(left)
+            found.setdefault(self._nodes_of(left), []).append(left)
         return found
 
-    def _node_of(self, left: Left) -> str | None:
-        """The Ray node that sees a file; ``None`` where there is but one."""
+    def _nodes_of(self, left: Left) -> tuple[str, ...]:
+        """The Ray nodes that see a file; none where there is but one node."""
         if left.host not in self._nodes:
-            seeing = (readers([left.path]) or {}).get(left.path)
-            self._nodes[left.host] = seeing[0] if seeing else None
+            self._nodes[left.host] = tuple((readers([left.path]) or {}).get(left.path, ()))
         return self._nodes[left.host]
 
     def _remove_folder(self) -> None:

@@ -1,0 +1,25 @@
+"""A Ray node that goes down during a hand-off, or after it, costs time and no row."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).with_name("two_nodes.py")
+WHOLE = [800_000, 1]  # rows, and that they are the right ones in order
+
+
+def test_a_node_that_goes_down_costs_no_row(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-4000:]
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found["too large"].startswith("Spark wants 2 executors of 9216.0 GiB on Ray; there is ")
+    assert found["frame"] == WHOLE
+    assert found["blocks there"] > 0
+    assert found["restored"] >= found["blocks there"]
+    assert found["restored frame"] == WHOLE
+    assert found["raydp"] == WHOLE
+    assert found["parquet"] == WHOLE
