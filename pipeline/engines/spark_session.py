@@ -89,7 +89,9 @@ def stop_spark(session: SparkSession) -> None:
 
     with stdout_to_stderr():
         if is_on_ray(session):
+            places = session.conf.get("spark.ray.placement_group", None)
             _stop_raydp()
+            _free_places(places)
         session.stop()
         gateway = SparkContext._gateway
         if gateway is None or getattr(gateway, "proc", None) is None:
@@ -235,6 +237,15 @@ def _stop_raydp() -> None:
     import raydp
 
     raydp.stop_spark()
+
+
+def _free_places(group: str | None) -> None:
+    """Give the executors' memory back to Ray; RayDP does it only for groups that it made itself."""
+    import ray
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    if group is not None and ray.is_initialized():
+        remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
 
 
 def _set_secrets(session: SparkSession, secrets: dict[str, str]) -> None:

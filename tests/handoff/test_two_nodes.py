@@ -23,3 +23,4 @@ def test_a_node_that_goes_down_costs_no_row(tmp_path: Path) -> None:
     assert found["restored frame"] == WHOLE
     assert found["raydp"] == WHOLE
     assert found["parquet"] == WHOLE
+    assert found["booked"] == 0  # Spark was stopped, and what it had is Ray's

@@ -68,6 +68,9 @@ def _hand_over(cluster: Cluster, folder: Path) -> dict[str, Any]:
             second = cluster.add_node(**NODE)
             engines.spill.check = _once(lambda node=second: cluster.remove_node(node, False))
             found[mode] = _rows(to_ray(files, columns=None, mode=mode, engines=engines))
+
+        engines.release_spark()
+        found["booked"] = _booked()
     return found
 
 
@@ -126,6 +129,21 @@ def _rows(handed: HandedOff) -> list[int]:
 
     values = [v for block in handed.blocks for v in ray.get(block).column("id").to_pylist()]
     return [len(values), int(values == list(range(ROWS)))]
+
+
+def _booked() -> float:
+    """Memory that is still taken of the cluster, in bytes, once Ray has heard of what was freed."""
+    end = time.monotonic() + 10
+    while (taken := _taken("memory")) and time.monotonic() < end:
+        time.sleep(0.2)
+    return taken
+
+
+def _taken(resource: str) -> float:
+    import ray
+
+    total, free = ray.cluster_resources(), ray.available_resources()
+    return float(total[resource] - free.get(resource, 0))
 
 
 def _blocks_on(handed: HandedOff, node: Any) -> int:
