@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.harness import heal_workers, in_turn, quiet_stdout, report
+from benchmarks.harness import in_turn, quiet_stdout, report, same_workers_for_all
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -156,7 +156,7 @@ def run_case(case: Case, rounds: int, cpus: int) -> None:
                 def between() -> None:
                     for left in SHARED.glob(f"{token}-*"):
                         left.unlink()
-                    heal_workers()
+                    same_workers_for_all(cpus)
 
                 timings = in_turn(contestants, rounds, check, between)
             report("handoff", timings, case.rows, PACKAGES, case=case.name, cpus=cpus)

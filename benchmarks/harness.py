@@ -180,16 +180,25 @@ def quiet_stdout() -> Iterator[None]:
         yield
 
 
-def heal_workers() -> None:
-    """Undo in every idle worker what RayDP's fetch leaves behind, or the next peer would fail.
+def same_workers_for_all(cpus: int) -> None:
+    """Leave every contestant the same: ``cpus`` idle Ray workers that have imported what they need.
 
-    It lives in a module that workers can import: a worker that was left so takes no other function,
-    and would die, and the next contestant would pay for the start of a new one.
+    RayDP's fetch leaves workers on which the next peer would fail (they load code from files and
+    not from Ray), and each contestant leaves another number of workers, of which Ray ends some.
+    These functions lie in a module that workers can import, for a worker that was left so takes no
+    others.
     """
     import ray
 
     heal = ray.remote(num_cpus=0)(_heal_worker)
-    ray.get([heal.remote() for _ in range(12)])
+    ray.get([heal.remote() for _ in range(4 * cpus)])
+    time.sleep(3 * _IDLE_SECONDS)
+    warm = ray.remote(num_cpus=1)(_warm_worker)
+    ray.get([warm.remote() for _ in range(cpus)])
+
+
+# Ray ends workers beyond the number of CPUs that were idle for so long.
+_IDLE_SECONDS = 1.0
 
 
 def _heal_worker() -> None:
@@ -197,3 +206,13 @@ def _heal_worker() -> None:
 
     global_worker.set_load_code_from_local(False)
     time.sleep(0.2)  # long enough that each of the tasks gets a worker of its own
+
+
+def _warm_worker() -> None:
+    import pyarrow.dataset  # noqa: F401
+    import ray.data  # noqa: F401
+
+    import pipeline.handoff.parquet_blocks
+    import pipeline.handoff.raydp_blocks  # noqa: F401
+
+    time.sleep(0.2)

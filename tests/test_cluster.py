@@ -64,18 +64,23 @@ def test_the_sample_runs_on_a_cluster_and_gives_the_same_predictions(
 ) -> None:
     whole, record = finished
     project = Project(whole.root, tmp_path / "store")
-    shutil.copytree(whole.store / "artifacts/ingest", project.store / "artifacts/ingest")
-    found = project.json("run", "--set", "engines.ray.address=auto")
-    assert actions(found) == dict.fromkeys(actions(found), "run") | {"ingest": "skipped"}
+    for stage in ("ingest", "preprocess"):
+        shutil.copytree(whole.store / "artifacts" / stage, project.store / "artifacts" / stage)
+    joined = ("--set", "engines.ray.address=auto")
+    first = project.json("convert", *joined)
+    assert actions(first) == {"convert": "run"}
+
+    # Once more on the same cluster: nothing of the first time is in the way.
+    found = project.json("run", "--force", "convert", *joined)
+    assert actions(found) == {
+        "ingest": "skipped", "preprocess": "skipped", "convert": "run",
+        "train": "run", "infer": "run", "report": "run",
+    }  # fmt: skip
+    assert project.artifact(found, "convert") == project.artifact(first, "convert")
     here, there = project.artifact(found, "infer"), whole.artifact(record, "infer")
     assert hashes(here, "predictions/*") == hashes(there, "predictions/*")
-
-    # Once more, on the same cluster: nothing of the first time is in the way, or left there.
-    again = project.json("convert", "--force", "--set", "engines.ray.address=auto")
-    assert actions(again) == {"convert": "run"}
-    assert project.artifact(again, "convert") == project.artifact(found, "convert")
     assert _is_up(cluster), "the run must leave the cluster up"
-    assert _booked(cluster) == {}
+    assert _booked(cluster) == {}, "and nothing of its own in it"
 
 
 def _booked(address: str) -> dict[str, float]:

@@ -186,6 +186,7 @@ class Engines:
         """Stop what this object started; safe to call twice. No process or folder is left."""
         with contextlib.ExitStack() as stack:  # every step runs, whatever the others do
             stack.callback(self._remove_scratch)
+            stack.callback(self._remove_spill)
             stack.callback(self._stop_ray)
             stack.callback(self.release_spark)
 
@@ -232,14 +233,16 @@ class Engines:
             self._on_stop("ray")
 
     def _remove_scratch(self) -> None:
-        spill, self._spill_scratch = self._spill_scratch, None
-        if spill is not None:
-            spill.remove()
         scratch, self._scratch = self._scratch, None
         if scratch is not None:
             if self.log_folder is not None:
                 _keep_logs(scratch.path, self.log_folder)
             scratch.remove()
+
+    def _remove_spill(self) -> None:
+        spill, self._spill_scratch = self._spill_scratch, None
+        if spill is not None:
+            spill.remove()
 
     @contextlib.contextmanager
     def _timed(self, name: str) -> Iterator[None]:

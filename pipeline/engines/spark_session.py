@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import logging
 import os
 import subprocess
 import time
@@ -22,6 +23,8 @@ from pipeline.errors import EngineError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from ray.util.placement_group import PlacementGroup
+
+log = logging.getLogger(__name__)
 
 
 def spark_runs_already() -> bool:
@@ -58,7 +61,9 @@ def start_spark(
         EngineError: Spark did not start, or no executor came, in time.
     """
     what = f"starting Spark on master {config.master!r}"
-    hint = f"see spark-driver*.log in {logs}, or raise engines.start_timeout_seconds"
+    wanted = f"{plan.executors} executors of {spark_size(plan.executor_memory_bytes)}"
+    room = f"look whether it has room for {wanted}, " if plan.executors else ""
+    hint = f"{room}see spark-driver*.log in {logs}, or raise engines.start_timeout_seconds"
     stated, secrets = settings.stated_settings(config)
     try:
         with deadline(timeout_seconds, what, hint), stdout_to_stderr():
@@ -154,7 +159,10 @@ def _start(
         }
     for key, value in conf.items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    session = builder.getOrCreate()
+    if plan.executors and conf.get("spark.dynamicAllocation.enabled") != "true":
+        _await_executor(session)
+    return session
 
 
 @contextlib.contextmanager
@@ -201,16 +209,16 @@ def _executor_places(plan: ResourcePlan, timeout_seconds: float) -> PlacementGro
     would go to one node: they book no CPU that would spread them.
 
     Raises:
-        EngineError: the cluster is too small, or others did not leave enough of it in time.
+        EngineError: the cluster is too small, or others did not leave enough of it, for
+            ``timeout_seconds``.
     """
     from ray.util.placement_group import placement_group, remove_placement_group
 
     has, _ = node_memory()
     missing = executor_shortfall(plan, has)
-    hint = "lower engines.spark.executors or engines.spark.executor_memory, or add nodes"
     if missing:
-        raise EngineError(missing, hint=hint)
-    if len(has) == 1 and plan.executors == 1:
+        log.warning("%s; an autoscaler has %g s to add nodes", missing, timeout_seconds)
+    elif len(has) == 1 and plan.executors == 1:
         return None
     bundles = [{"memory": float(plan.executor_memory_bytes)} for _ in range(plan.executors)]
     places = placement_group(bundles, strategy="SPREAD")
@@ -219,8 +227,9 @@ def _executor_places(plan: ResourcePlan, timeout_seconds: float) -> PlacementGro
         _, free = node_memory()
         missing = executor_shortfall(plan, free) or "Spark's executors found no room on Ray"
         raise EngineError(
-            f"{missing} free for {timeout_seconds:g} s",
-            hint=f"{hint}; `ray status` shows who has booked what",
+            f"{missing} free; waited for {timeout_seconds:g} s",
+            hint="lower engines.spark.executors or engines.spark.executor_memory, add nodes, or "
+            "raise engines.start_timeout_seconds; `ray status` shows who has booked what",
         )
     return places
 

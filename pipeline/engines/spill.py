@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.engines.resources import GIB, MIB
+from pipeline.engines.resources import MIB, size_text
 from pipeline.errors import EngineError
 
 # Ray itself stops to spill when its disk is fuller than this, and then tasks wait without a word.
@@ -53,8 +53,8 @@ class SpillGuard:
         room, why = self._room()
         if room is not None and size > room:
             raise EngineError(
-                f"the blocks take about {_size(size)}; Ray's object store holds "
-                f"{_size(self.store_bytes)}, and {why}",
+                f"the blocks take about {size_text(size)}; Ray's object store holds "
+                f"{size_text(self.store_bytes)}, and {why}",
                 hint=_HINT,
             )
 
@@ -71,25 +71,25 @@ class SpillGuard:
         spilled = self._spilled()
         if self.limit_bytes is not None and spilled > self.limit_bytes:
             raise EngineError(
-                f"Ray has spilled {_size(spilled)} to {self.folder}; engines.ray.spill_limit is "
-                f"{_size(self.limit_bytes)}",
+                f"Ray has spilled {size_text(spilled)} to {self.folder}; engines.ray.spill_limit is "
+                f"{size_text(self.limit_bytes)}",
                 hint=_HINT,
             )
         if spilled and _free(self.folder) <= 0:
             raise EngineError(
-                f"the disk of {self.folder} is almost full; Ray has spilled {_size(spilled)} there",
+                f"the disk of {self.folder} is almost full; Ray has spilled {size_text(spilled)} there",
                 hint=_HINT,
             )
 
     def _room(self) -> tuple[int | None, str]:
         limit = self.limit_bytes
-        stated = f"engines.ray.spill_limit is {_size(limit)}" if limit is not None else ""
+        stated = f"engines.ray.spill_limit is {size_text(limit)}" if limit is not None else ""
         if self.folder is None:
             return limit, stated
         free = max(0, _free(self.folder) + self._spilled())
         if limit is not None and limit <= free:
             return limit, stated
-        return free, f"the disk of {self.folder} has room for {_size(free)}"
+        return free, f"the disk of {self.folder} has room for {size_text(free)}"
 
     def _spilled(self) -> int:
         assert self.folder is not None
@@ -105,7 +105,3 @@ def _free(folder: Path) -> int:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     disk = shutil.disk_usage(there)
     return disk.free - max(int(disk.total * (1 - _FULLEST)), _LEAST_FREE)
-
-
-def _size(size: int) -> str:
-    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size // MIB} MiB"

@@ -51,7 +51,7 @@ class Passage:
         folder: where on each node the Arrow files are left for a moment; removed at the end.
         most_bytes: how much may lie there.
         lanes: how many Ray tasks take files in at a time on a node.
-        watch: called at least once a second; what it raises ends the hand-off.
+        watch: called before and while Ray takes files in; what it raises ends the hand-off.
     """
 
     folder: Path

@@ -6,7 +6,6 @@ A process of its own, because the tests' process is connected to another Ray. Pr
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 import time
@@ -31,12 +30,6 @@ NODE = {"num_cpus": 1, "object_store_memory": 300_000_000}
 def main(folder: Path) -> None:
     """Each hand-off gives its rows' sum, which nodes have blocks, and what was done to them."""
     use_java()
-    # This kind of cluster asks for no token; and by default Ray misses a node after half a minute.
-    os.environ |= {
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_health_check_period_ms": "1000",
-        "RAY_health_check_failure_threshold": "3",
-    }
     cluster = Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False})
     try:
         print(json.dumps(_hand_over(cluster, folder)))
@@ -76,7 +69,8 @@ def _hand_over(cluster: Cluster, folder: Path) -> dict[str, Any]:
 
 def _too_large(address: str) -> str:
     spark = {"executors": 2, "executor_memory": "9t"}
-    config = EnginesConfig.model_validate({"ray": {"address": address}, "spark": spark})
+    asked = {"ray": {"address": address}, "spark": spark, "start_timeout_seconds": 20}
+    config = EnginesConfig.model_validate(asked)
     try:
         with Engines(config) as engines:
             engines.spark()
