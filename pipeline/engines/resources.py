@@ -93,16 +93,16 @@ def shortfall(plan: ResourcePlan, machine: Machine) -> str | None:
     """What the plan asks for beyond the machine, in one line; ``None`` where it fits."""
     if plan.object_store_bytes > machine.shm_bytes:
         return (
-            f"Ray's object store needs {size_text(plan.object_store_bytes)} of shared memory; /dev/shm "
-            f"has {size_text(machine.shm_bytes)}"
+            f"Ray's object store needs {sized(plan.object_store_bytes)} of shared memory; /dev/shm "
+            f"has {sized(machine.shm_bytes)}"
         )
     asked = plan.heap_bytes + plan.object_store_bytes
     allowed = int(machine.memory_bytes * _MOST_TO_BOOK)
     if asked > allowed:
         return (
-            f"Spark's heaps ({size_text(plan.heap_bytes)}) and Ray's object store "
-            f"({size_text(plan.object_store_bytes)}) need {size_text(asked)}; {size_text(allowed)} of this "
-            f"machine's {size_text(machine.memory_bytes)} may be booked"
+            f"Spark's heaps ({sized(plan.heap_bytes)}) and Ray's object store "
+            f"({sized(plan.object_store_bytes)}) need {sized(asked)}; {sized(allowed)} of this "
+            f"machine's {sized(machine.memory_bytes)} may be booked"
         )
     return None
 
@@ -117,10 +117,10 @@ def executor_shortfall(plan: ResourcePlan, nodes: Sequence[int]) -> str | None:
     room = sum(size // plan.executor_memory_bytes for size in nodes)
     if room >= plan.executors:
         return None
-    sizes = ", ".join(size_text(size) for size in sorted(nodes, reverse=True)[:8])
+    sizes = ", ".join(sized(size) for size in sorted(nodes, reverse=True)[:8])
     more = ", …" if len(nodes) > 8 else ""
     return (
-        f"Spark wants {plan.executors} executors of {size_text(plan.executor_memory_bytes)} on Ray; "
+        f"Spark wants {plan.executors} executors of {sized(plan.executor_memory_bytes)} on Ray; "
         f"there is room for {room} of them on nodes with {sizes or 'no memory'}{more}"
     )
 
@@ -183,7 +183,7 @@ def _bookable(memory_bytes: int, store: int, driver_memory: int, executor_memory
     return max(rest, executor_memory + 64 * MIB) // MIB * MIB
 
 
-def size_text(size: int) -> str:
+def sized(size: int) -> str:
     """Bytes for people, in whole MiB or tenths of GiB."""
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size // MIB} MiB"
 

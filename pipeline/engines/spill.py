@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.engines.resources import MIB, size_text
+from pipeline.engines.resources import MIB, sized
 from pipeline.errors import EngineError
 
 # Ray itself stops to spill when its disk is fuller than this, and then tasks wait without a word.
@@ -53,8 +53,8 @@ class SpillGuard:
         room, why = self._room()
         if room is not None and size > room:
             raise EngineError(
-                f"the blocks take about {size_text(size)}; Ray's object store holds "
-                f"{size_text(self.store_bytes)}, and {why}",
+                f"the blocks take about {sized(size)}; Ray's object store holds "
+                f"{sized(self.store_bytes)}, and {why}",
                 hint=_HINT,
             )
 
@@ -71,25 +71,25 @@ class SpillGuard:
         spilled = self._spilled()
         if self.limit_bytes is not None and spilled > self.limit_bytes:
             raise EngineError(
-                f"Ray has spilled {size_text(spilled)} to {self.folder}; engines.ray.spill_limit is "
-                f"{size_text(self.limit_bytes)}",
+                f"Ray has spilled {sized(spilled)} to {self.folder}; engines.ray.spill_limit is "
+                f"{sized(self.limit_bytes)}",
                 hint=_HINT,
             )
         if spilled and _free(self.folder) <= 0:
             raise EngineError(
-                f"the disk of {self.folder} is almost full; Ray has spilled {size_text(spilled)} there",
+                f"the disk of {self.folder} is almost full; Ray has spilled {sized(spilled)} there",
                 hint=_HINT,
             )
 
     def _room(self) -> tuple[int | None, str]:
         limit = self.limit_bytes
-        stated = f"engines.ray.spill_limit is {size_text(limit)}" if limit is not None else ""
+        stated = f"engines.ray.spill_limit is {sized(limit)}" if limit is not None else ""
         if self.folder is None:
             return limit, stated
         free = max(0, _free(self.folder) + self._spilled())
         if limit is not None and limit <= free:
             return limit, stated
-        return free, f"the disk of {self.folder} has room for {size_text(free)}"
+        return free, f"the disk of {self.folder} has room for {sized(free)}"
 
     def _spilled(self) -> int:
         assert self.folder is not None
