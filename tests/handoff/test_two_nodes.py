@@ -21,7 +21,7 @@ def test_a_node_that_goes_down_costs_no_row(tmp_path: Path) -> None:
         "RAY_health_check_period_ms": "1000",
         "RAY_health_check_failure_threshold": "3",
     }
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=540, env=environment)
     assert run.returncode == 0, run.stderr[-4000:]
     found = json.loads(run.stdout.splitlines()[-1])
     wanted = r"Spark wants 2 executors of 9216.0 GiB on Ray; there is room for 0 of them on nodes "
