@@ -41,9 +41,7 @@ def _hand_over(cluster: Cluster, folder: Path) -> dict[str, Any]:
     second = cluster.add_node(**NODE)
     found: dict[str, Any] = {"too large": _too_large(cluster.address)}
     files = _files(folder)
-    spark: dict[str, Any] = {"executors": 2, "executor_memory": "512m", "executor_cores": 1}
-    # Where a lost executor's connection stays open, Spark misses it after two minutes.
-    spark["conf"] = {"spark.network.timeout": "30s", "spark.executor.heartbeatInterval": "5s"}
+    spark = {"executors": 2, "executor_memory": "512m", "executor_cores": 1}
     config = {"ray": {"address": cluster.address}, "spark": spark}
     with Engines(EnginesConfig.model_validate(config)) as engines:
         frame = engines.spark().range(0, ROWS, 1, PARTS).mapInArrow(_slowly(folder), "id long")
