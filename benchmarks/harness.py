@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.engines.deadline import deadline, stdout_to_stderr
+from pipeline.handoff.spark_calls import gist
 
 Contestant = Callable[[], Any]
 """Does the work once and returns what it made, for the check."""
@@ -126,7 +127,7 @@ def in_turn(
             except Exception as problem:
                 if not name.startswith("peer"):
                     raise
-                timing.failure = (str(problem).strip().splitlines() or [repr(problem)])[-1][:200]
+                timing.failure = gist(problem)[:200]
                 print(f"{name}: failed: {timing.failure}", file=sys.stderr)
                 continue
             finally:

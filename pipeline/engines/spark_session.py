@@ -145,8 +145,8 @@ def _start(
 ) -> SparkSession:
     if config.master == "ray":
         conf = settings.raydp_settings(logs) | conf
-        # A second before the deadline, so that it is said what is missing.
-        return _start_raydp(plan, app_name, conf, max(1.0, timeout_seconds - 1))
+        # Well before the deadline, so that it is said what is missing.
+        return _start_raydp(plan, app_name, conf, 0.75 * timeout_seconds)
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName(app_name).master(config.master)

@@ -24,7 +24,10 @@ from pipeline.errors import EngineError
 from pipeline.handoff.to_ray import HandedOff, to_ray
 
 ROWS, PARTS = 800_000, 8
-NODE = {"num_cpus": 1, "object_store_memory": 300_000_000}
+NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 300_000_000}
+# An address of its own: a JVM that joins takes any node of its address, and RayDP's master, whose
+# node must not be the one that goes down, would lie on either.
+SECOND = NODE | {"node_ip_address": "127.0.0.2"}
 
 
 def main(folder: Path) -> None:
@@ -38,7 +41,7 @@ def main(folder: Path) -> None:
 
 
 def _hand_over(cluster: Cluster, folder: Path) -> dict[str, Any]:
-    second = cluster.add_node(**NODE)
+    second = cluster.add_node(**SECOND)
     found: dict[str, Any] = {"too large": _too_large(cluster.address)}
     files = _files(folder)
     spark = {"executors": 2, "executor_memory": "512m", "executor_cores": 1}
@@ -50,7 +53,7 @@ def _hand_over(cluster: Cluster, folder: Path) -> dict[str, Any]:
         found["frame"] = _rows(to_ray(frame, columns=None, mode="raydp", engines=engines))
         gone.join()
 
-        second = cluster.add_node(**NODE)
+        second = cluster.add_node(**SECOND)
         handed = to_ray(frame, columns=None, mode="raydp", engines=engines)
         found["blocks there"] = _blocks_on(handed, second)
         cluster.remove_node(second, allow_graceful=False)
@@ -58,7 +61,7 @@ def _hand_over(cluster: Cluster, folder: Path) -> dict[str, Any]:
         found["restored frame"] = _rows(handed)
 
         for mode in ("raydp", "parquet"):
-            second = cluster.add_node(**NODE)
+            second = cluster.add_node(**SECOND)
             engines.spill.check = _once(lambda node=second: cluster.remove_node(node, False))
             found[mode] = _rows(to_ray(files, columns=None, mode=mode, engines=engines))
 
