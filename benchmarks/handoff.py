@@ -3,7 +3,8 @@
 Run it with ``make bench-handoff``. Each case is a session of its own, with Spark on Ray and two
 CPUs unless ``--cpus`` says otherwise; all contestants of a case share its engines and files. The
 limit is pyarrow reading the same files in as many processes, each copying what it read into shared
-memory.
+memory. The two memory cases run ours alone, on files of one size: only the object store may take
+more of the larger one.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 SHARED = Path("/dev/shm")
 PACKAGES = ("ray", "raydp", "pyspark", "pyarrow")
-FILES = 8
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Case:
     rows: int
     mixed: bool = False
     executor_memory: str | None = None
+    files: int = 8
+    peers: bool = True
 
 
 CASES = (
@@ -53,6 +55,8 @@ CASES = (
     Case("mixed", 2_000_000, mixed=True),
     Case("doubles 1.76 GB", 20_000_000),
     Case("doubles 1.76 GB, executor of 1 GB", 20_000_000, executor_memory="1g"),
+    Case("memory, doubles 176 MB", 2_000_000, peers=False),
+    Case("memory, doubles 1.76 GB", 20_000_000, files=80, peers=False),
 )
 
 
@@ -60,7 +64,7 @@ def frame(spark: SparkSession, case: Case) -> DataFrame:
     """11 doubles; or two integers, three strings, two timestamps and four doubles with nulls."""
     from pyspark.sql import functions as F
 
-    rows = spark.range(0, case.rows, 1, FILES)
+    rows = spark.range(0, case.rows, 1, case.files)
     if not case.mixed:
         return rows.select(*(F.randn(seed).alias(f"x{seed}") for seed in range(11)))
     instant = F.timestamp_seconds(F.lit(1_356_998_400) + F.col("id"))
@@ -101,13 +105,13 @@ def _checksums(name: str, made: Any) -> dict[str, str]:
 
 
 def _contestants(
-    engines: Engines, spark: SparkSession, folder: str, pool: ProcessPoolExecutor, token: str
+    engines: Engines, spark: SparkSession, files: list[str], pool: ProcessPoolExecutor, token: str
 ) -> dict[str, Callable[[], Any]]:
     import ray.data
 
     from pipeline.handoff.to_ray import to_ray
 
-    files = sorted(str(path) for path in Path(folder).glob("part-*.parquet"))
+    folder = str(Path(files[0]).parent)
 
     def ours(mode: Literal["auto", "raydp"]) -> HandedOff:
         return to_ray(files, columns=None, mode=mode, engines=engines)
@@ -118,6 +122,12 @@ def _contestants(
         "ours, raydp": lambda: ours("raydp"),
         "ours, raydp from a DataFrame": lambda: to_ray(
             spark.read.parquet(folder), columns=None, mode="raydp", engines=engines
+        ),
+        "ours, raydp from a computed DataFrame": lambda: to_ray(
+            spark.read.parquet(folder).where("monotonically_increasing_id() >= 0"),
+            columns=None,
+            mode="raydp",
+            engines=engines,
         ),
         "peer ray.data.read_parquet": lambda: ray.data.read_parquet(folder).materialize(),
         "peer ray.data.from_spark": lambda: ray.data.from_spark(
@@ -146,7 +156,10 @@ def run_case(case: Case, rounds: int, cpus: int) -> None:
                 spark = engines.spark()
                 folder = str(work / "frame")
                 frame(spark, case).write.parquet(f"file://{folder}")
-                contestants = _contestants(engines, spark, folder, pool, token)
+                files = sorted(str(path) for path in Path(folder).glob("part-*.parquet"))
+                contestants = _contestants(engines, spark, files, pool, token)
+                if not case.peers:
+                    contestants = {k: v for k, v in contestants.items() if "peer" not in k}
                 wanted = _checksums("limit", contestants["limit"]())
 
                 def check(name: str, made: Any) -> None:
@@ -156,7 +169,7 @@ def run_case(case: Case, rounds: int, cpus: int) -> None:
                 def between() -> None:
                     for left in SHARED.glob(f"{token}-*"):
                         left.unlink()
-                    same_workers_for_all(cpus)
+                    same_workers_for_all(cpus, files[0])
 
                 timings = in_turn(contestants, rounds, check, between)
             report("handoff", timings, case.rows, PACKAGES, case=case.name, cpus=cpus)

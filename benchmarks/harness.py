@@ -52,7 +52,8 @@ class Timing:
 class PeakMemory:
     """The peak memory of this process and all below it, by kind: python, java, raylet, shared.
 
-    Memory that processes share (Ray's object store) is counted once, under ``shared``.
+    Memory that processes share (Ray's object store) is counted once, under ``shared``. Of each kind
+    the peak of all its processes together, and of the largest one, as ``python, largest``.
     """
 
     def __init__(self, peak: dict[str, int]) -> None:
@@ -71,10 +72,13 @@ class PeakMemory:
     def _watch(self) -> None:
         while not self._stop.wait(_SAMPLE_SECONDS):
             now: dict[str, int] = {}
+            largest: dict[str, int] = {}
             for kind, private, shared in _processes():
                 now[kind] = now.get(kind, 0) + private
+                largest[f"{kind}, largest"] = max(largest.get(f"{kind}, largest", 0), private)
                 now["shared"] = max(now.get("shared", 0), shared)
             now["all"] = sum(now.values())
+            now |= largest
             for kind, size in now.items():
                 self.bytes[kind] = max(self.bytes.get(kind, 0), size)
 
@@ -181,8 +185,12 @@ def quiet_stdout() -> Iterator[None]:
         yield
 
 
-def same_workers_for_all(cpus: int) -> None:
-    """Leave every contestant the same: ``cpus`` idle Ray workers that have imported what they need.
+def same_workers_for_all(cpus: int, file: str) -> None:
+    """Leave every contestant the same: ``cpus`` idle Ray workers that are as warm as the limit's.
+
+    They have imported what they need, and read a Parquet file before, as the limit's processes have
+    in the round before: memory that a process touches for the first time costs more than reading.
+    The object store is not touched.
 
     RayDP's fetch leaves workers on which the next peer would fail (they load code from files and
     not from Ray), and each contestant leaves another number of workers, of which Ray ends some.
@@ -195,7 +203,7 @@ def same_workers_for_all(cpus: int) -> None:
     ray.get([heal.remote() for _ in range(4 * cpus)])
     time.sleep(3 * _IDLE_SECONDS)
     warm = ray.remote(num_cpus=1)(_warm_worker)
-    ray.get([warm.remote() for _ in range(cpus)])
+    ray.get([warm.remote(file) for _ in range(cpus)])
 
 
 # Ray ends workers beyond the number of CPUs that were idle for so long.
@@ -209,11 +217,16 @@ def _heal_worker() -> None:
     time.sleep(0.2)  # long enough that each of the tasks gets a worker of its own
 
 
-def _warm_worker() -> None:
+def _warm_worker(file: str) -> None:
     import pyarrow.dataset  # noqa: F401
+    import pyarrow.parquet as pq
     import ray.data  # noqa: F401
 
     import pipeline.handoff.parquet_blocks
     import pipeline.handoff.raydp_blocks  # noqa: F401
+    from pipeline.handoff.blocks import BATCH_ROWS
 
+    # Whole and in batches: the allocator keeps large and small pieces of memory apart.
+    pq.ParquetFile(file).read(use_threads=False)
+    list(pq.ParquetFile(file).iter_batches(BATCH_ROWS, use_threads=False))
     time.sleep(0.2)

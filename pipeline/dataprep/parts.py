@@ -28,7 +28,9 @@ def write_parts(frame: DataFrame, folder: str | Path) -> list[Path]:
         raise FileExistsError(f"{folder} holds part files already")
     scratch = folder / _SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)  # left by a crash of this folder's last writer
-    frame.write.mode("error").parquet(scratch.as_uri() if scratch.is_absolute() else str(scratch))
+    # Not as_uri(): Spark takes a path as it is written, and "%20" for a name with a percent sign.
+    uri = f"file://{scratch}" if scratch.is_absolute() else str(scratch)
+    frame.write.mode("error").parquet(uri)
     parts = sorted(scratch.glob("part-*.parquet"), key=lambda path: path.name[:10])
     filled = [part for part in parts if _rows(part)] or parts[:1]
     targets = [folder / f"part-{index:05d}.parquet" for index in range(len(filled))]

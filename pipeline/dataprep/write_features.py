@@ -95,7 +95,7 @@ def _with_file(
     table: DataFrame, config: PreprocessConfig, plan_file: Path, places: list[Place]
 ) -> DataFrame:
     names = [f"_segment_{index}" for index in range(len(config.segment))]
-    plan = table.sparkSession.read.schema(_plan_schema(names)).parquet(plan_file.as_uri())
+    plan = table.sparkSession.read.schema(_plan_schema(names)).parquet(f"file://{plan_file}")
     same = [  # a null segment is a segment
         F.col(f"`{column}`").eqNullSafe(F.col(name))
         for column, name in zip(config.segment, names, strict=True)

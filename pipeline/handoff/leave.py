@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from pipeline.handoff.blocks import ARROW_SCHEMES
+from pipeline.handoff.blocks import ARROW_SCHEMES, BATCH_ROWS
 
 
 class Left(NamedTuple):
@@ -28,7 +28,7 @@ class Left(NamedTuple):
 
 def leave_files(columns: list[str], folder: str) -> Callable[[Iterable[Any]], Iterator[Any]]:
     """For lists of (number, Parquet file, its row groups): read and leave each as an Arrow file."""
-    new_file, arrow_schemes = _new_file(folder), ARROW_SCHEMES
+    new_file, arrow_schemes, batch_rows = _new_file(folder), ARROW_SCHEMES, BATCH_ROWS
 
     def leave(lists: Iterable[Any]) -> Iterator[Any]:
         import os
@@ -58,10 +58,11 @@ def leave_files(columns: list[str], folder: str) -> Callable[[Iterable[Any]], It
                 schema = pa.schema([parquet.schema_arrow.field(name) for name in columns])
                 # A stream, not a file: that allows no second dictionary for a coded column.
                 with pa.OSFile(target, "wb") as output, pa.ipc.new_stream(output, schema) as sink:
-                    for group in row_groups:
-                        table = parquet.read_row_group(group, columns=columns, use_threads=False)
-                        sink.write_table(table.select(columns))
-                        rows += table.num_rows
+                    for batch in parquet.iter_batches(
+                        batch_rows, row_groups, columns, use_threads=False
+                    ):
+                        sink.write_batch(batch.select(columns))
+                        rows += batch.num_rows
             yield (number, 0, target, socket.gethostname(), rows, os.path.getsize(target))
 
     return leave

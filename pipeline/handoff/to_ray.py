@@ -19,6 +19,7 @@ from pipeline.errors import DataRefused, EngineError, StageFailed
 from pipeline.handoff.blocks import BlockPlan, plan_blocks
 from pipeline.handoff.choose import choose_mode, may_use_raydp
 from pipeline.handoff.parquet_blocks import blocks_from_files
+from pipeline.handoff.scan import plan_of_scan
 
 if TYPE_CHECKING:
     import ray
@@ -40,16 +41,17 @@ class HandedOff:
     Attributes:
         blocks: one reference a file or partition, in order; several for a large one, and none
             for a DataFrame's partition without rows.
-        files: the file that each block is from; empty for a DataFrame.
+        files: the file that each block is from; empty for a DataFrame that Spark computed.
         rows: the rows of each block.
         schema: the Arrow schema of every block.
         mode: the mode that carried them, ``raydp`` or ``parquet``.
         reason: why this mode.
         seconds: how long it took, with the start of an engine where one was started.
-        bytes: their size uncompressed, as the Parquet footers state it; of a DataFrame, 0.
+        bytes: their size uncompressed, as the Parquet footers state it; 0 where Spark computed
+            them.
         restore: puts back what was lost with a node of Ray, and says how many blocks it was; for a
-            DataFrame that came through Spark, as long as Spark lives. Blocks that were read from
-            files need no help, Ray reads them again.
+            DataFrame that Spark computed, as long as Spark lives. Blocks that were read from files
+            need no help, Ray reads them again.
     """
 
     blocks: list[ray.ObjectRef[pa.Table]]
@@ -78,7 +80,8 @@ def to_ray(
 ) -> HandedOff:
     """Put Parquet files, or a DataFrame of the engines' Spark, into Ray's object store.
 
-    The result is the same in every mode: same rows, order and types; for files, same blocks.
+    The result is the same in every mode: same rows, order and types; for files, same blocks. A
+    DataFrame that only reads Parquet files is handed over as these files.
 
     Args:
         source: absolute paths or URIs in the order that the blocks shall have; or a DataFrame.
@@ -97,15 +100,12 @@ def to_ray(
     engines.ray()
     with engines.handoff_deadline("the hand-off to Ray"):
         if isinstance(source, Sequence):
-            return _files_to_ray(source, columns, mode, engines)
+            started = time.monotonic()
+            return _files_to_ray(plan_blocks(source, columns), mode, engines, started)
         return _frame_to_ray(source if columns is None else _chosen(source, columns), mode, engines)
 
 
-def _files_to_ray(
-    files: Sequence[str], columns: Sequence[str] | None, mode: Mode, engines: Engines
-) -> HandedOff:
-    started = time.monotonic()
-    plan = plan_blocks(files, columns)
+def _files_to_ray(plan: BlockPlan, mode: Mode, engines: Engines, started: float) -> HandedOff:
     engines.spill.refuse_beyond(plan.bytes)
     chosen, reason = (mode, "set by convert.mode") if mode != "auto" else choose_mode(plan, engines)
     log.info("hand-off by %s: %s", chosen, reason)
@@ -127,6 +127,9 @@ def _frame_to_ray(frame: DataFrame, mode: Mode, engines: Engines) -> HandedOff:
     twice = [name for name, count in Counter(frame.columns).items() if count > 1]
     if twice:
         raise DataRefused(f"the DataFrame has two columns {twice[0]!r}", hint="rename one of them")
+    scanned = plan_of_scan(frame)
+    if scanned is not None:
+        return _files_to_ray(scanned, mode, engines, started)
     chosen, reason = (mode, "set by convert.mode") if mode != "auto" else _mode_of_frame(engines)
     carried: FrameBlocks | None = None
     if chosen == "raydp":
@@ -188,7 +191,7 @@ def _written(frame: DataFrame, folder: Path) -> BlockPlan:
     with spark_errors():
         observed = frame.observe(written, F.count(F.lit(1)).alias("rows"))
         context = frame.sparkSession.sparkContext
-        interruptible(context, lambda: observed.write.parquet(folder.as_uri()))
+        interruptible(context, lambda: observed.write.parquet(f"file://{folder}"))
     plan = plan_blocks([str(path) for path in sorted(folder.glob("part-*.parquet"))])
     found = sum(spec.rows for spec in plan.specs)
     if found != written.get["rows"]:

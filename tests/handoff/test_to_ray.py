@@ -166,17 +166,21 @@ def test_what_does_not_fit_the_passage_goes_in_waves(
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("computed", (False, True), ids=("only read", "computed"))
 def test_a_data_frame_arrives_as_pyarrow_reads_its_files(
-    mode: Mode, engines: Engines, tmp_path: Path
+    computed: bool, mode: Mode, engines: Engines, tmp_path: Path
 ) -> None:
     # Spark has no unsigned integers, and reads u32 as long; the rest are its own types.
     table = every_kind().drop_columns(["u8", "u32"])
     files = write(tmp_path, [table, table.slice(1)])
     frame = engines.spark().read.parquet(*files)
-    handed = to_ray(frame, columns=table.column_names[:5], mode=mode, engines=engines)
-    assert handed.schema.names == table.column_names[:5]
+    frame = frame.where("monotonically_increasing_id() >= 0") if computed else frame
+    handed = to_ray(frame, columns=table.column_names[4::-1], mode=mode, engines=engines)
+    assert handed.schema.names == table.column_names[4::-1]
     handed = to_ray(frame, columns=None, mode=mode, engines=engines)
-    assert handed.mode == ("parquet" if mode == "parquet" else "raydp")
+    # One that Spark has only to read goes as what it is, files.
+    assert handed.mode == (mode if mode != "auto" else "raydp" if computed else "parquet")
+    assert sorted(handed.files) == ([] if computed else files)
     wanted = pa.concat_tables([as_pyarrow_reads(file) for file in files])
     assert all(found.schema.equals(wanted.schema) for found in arrived(handed))
     found = pa.concat_tables(arrived(handed))
