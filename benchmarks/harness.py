@@ -222,8 +222,8 @@ def _warm_worker(file: str) -> None:
     import pyarrow.parquet as pq
     import ray.data  # noqa: F401
 
-    import pipeline.handoff.parquet_blocks
-    import pipeline.handoff.raydp_blocks  # noqa: F401
+    import pipeline.handoff.carrier
+    import pipeline.handoff.parquet_blocks  # noqa: F401
     from pipeline.handoff.blocks import BATCH_ROWS
 
     # Whole and in batches: the allocator keeps large and small pieces of memory apart.

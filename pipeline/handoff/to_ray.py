@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import ray.data
     from pyspark.sql import DataFrame
 
-    from pipeline.handoff.raydp_blocks import FrameBlocks, Passage
+    from pipeline.handoff.carrier import Passage
+    from pipeline.handoff.raydp_blocks import FrameBlocks
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +215,7 @@ def _by_raydp(
 
 
 def _passage(engines: Engines) -> Passage:
-    from pipeline.handoff.raydp_blocks import Passage
+    from pipeline.handoff.carrier import Passage
 
     return Passage(
         folder=engines.scratch_folder / f"handoff-{uuid4().hex[:8]}",

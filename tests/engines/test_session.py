@@ -41,6 +41,13 @@ def test_every_server_listens_on_loopback_only(engines: Engines) -> None:
     assert open_to_all == []
 
 
+def test_no_dashboard_runs_unless_it_was_asked_for(engines: Engines) -> None:
+    assert engines.ray().dashboard_url is None
+    commands = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
+    assert any("raylet" in command for command in commands)
+    assert not any("dashboard/dashboard.py" in command for command in commands)
+
+
 def test_values_mean_the_same_whatever_the_machine_is_set_to(engines: Engines) -> None:
     row = engines.spark().sql("select cast('2013-03-10 02:30' as timestamp) t, cast('x' as int) i")
     assert row.schema["t"].dataType.typeName() == "timestamp"

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.engines.session import Engines
 from pipeline.errors import DataRefused, EngineError
-from pipeline.handoff import raydp_blocks
+from pipeline.handoff import carrier, raydp_blocks
 from pipeline.handoff import to_ray as to_ray_module
 from pipeline.handoff.arrow_schema import canonical_schema, in_form
 from pipeline.handoff.checksum import column_checksums, merge
@@ -158,7 +158,7 @@ def _plan_with_split(files: list[str], columns: list[str] | None, split: int) ->
 def test_what_does_not_fit_the_passage_goes_in_waves(
     engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    narrow = raydp_blocks.Passage(tmp_path / "passage", 1, 2, lambda: None)
+    narrow = carrier.Passage(tmp_path / "passage", 1, 2, lambda: None)
     monkeypatch.setattr(to_ray_module, "_passage", lambda _: narrow)
     files = write(tmp_path, [every_kind().slice(i) for i in range(3)])
     assert_same(to_ray(files, columns=None, mode="raydp", engines=engines), files)
@@ -293,11 +293,11 @@ def test_a_lost_block_is_rebuilt_from_its_file(tmp_path: Path) -> None:
 
     plan = plan_blocks([file])
     gone = str(tmp_path / "gone.arrow")
-    table, rows = raydp_blocks._take_in([gone], [plan.specs[0]], plan.schema)
+    table, rows = carrier._take_in([gone], [plan.specs[0]], plan.schema)
     assert rows == [3]
     assert column_checksums(table) == column_checksums(as_pyarrow_reads(file))
     with pytest.raises(OSError):
-        raydp_blocks._take_in([gone], [None], plan.schema)
+        carrier._take_in([gone], [None], plan.schema)
 
 
 def test_files_that_cannot_be_handed_off_are_refused_by_name(
