@@ -15,7 +15,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.10, 3.11 or 3.12 found; install one, or: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
 	@echo "Setting up $(VENV) with $(PYTHON) (once; a few minutes) …" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@# --no-compile: Python compiles what is imported; compiling all of it takes half a minute more.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

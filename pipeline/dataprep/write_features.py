@@ -16,6 +16,7 @@ from pipeline.config.preprocess import PreprocessConfig
 from pipeline.dataprep.features import Segments, check_rows, feature_table
 from pipeline.dataprep.layout import Place, partition_keys, place_segments
 from pipeline.dataprep.parts import count_rows, write_parts
+from pipeline.dataprep.read_csv import escape_glob
 from pipeline.errors import StageFailed
 
 _PLAN = "segments.parquet"  # beside the parts for as long as they are written
@@ -95,7 +96,8 @@ def _with_file(
     table: DataFrame, config: PreprocessConfig, plan_file: Path, places: list[Place]
 ) -> DataFrame:
     names = [f"_segment_{index}" for index in range(len(config.segment))]
-    plan = table.sparkSession.read.schema(_plan_schema(names)).parquet(f"file://{plan_file}")
+    path = escape_glob(f"file://{plan_file.absolute()}")
+    plan = table.sparkSession.read.schema(_plan_schema(names)).parquet(path)
     same = [  # a null segment is a segment
         F.col(f"`{column}`").eqNullSafe(F.col(name))
         for column, name in zip(config.segment, names, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,14 @@ from pyarrow import fs
 from pipeline.errors import DataRefused
 from pipeline.handoff.arrow_schema import canonical_schema, in_form
 
-SPLIT_BYTES = 256 * 1024**2
-"""A file longer than this (on disk) becomes several blocks."""
+SPLIT_BYTES = 128 * 1024**2
+"""A file longer than this (on disk) becomes several blocks; it is Spark's split by default, too."""
 
 BATCH_ROWS = 2**17
 """Files are decoded so many rows at a time: a column of eight bytes is 1 MiB, which stays in the
 processor's cache, and which Ray copies without starting threads for it."""
 
 _URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
-_OLD_CALENDARS = {b"org.apache.spark.legacyDateTime", b"org.apache.spark.legacyINT96"}
 ARROW_SCHEMES = ("file", "s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 """What Arrow's own file systems serve; fsspec serves the rest."""
 
@@ -93,8 +92,12 @@ def plan_blocks(
     return BlockPlan(tuple(specs), schema)
 
 
-def plan_parts(parts: Sequence[FilePart], columns: Sequence[str]) -> BlockPlan:
-    """Plan one block for each part that holds rows; a single empty one where none does.
+def plan_parts(
+    parts: Sequence[FilePart], columns: Sequence[str], most_bytes: int = SPLIT_BYTES
+) -> BlockPlan:
+    """Plan a block for each part that holds rows; a single empty one where none does.
+
+    A part of more than ``most_bytes``, uncompressed, becomes several blocks.
 
     Raises:
         DataRefused: as :func:`plan_blocks`; or a file holds days or times in the calendar of Spark
@@ -103,20 +106,15 @@ def plan_parts(parts: Sequence[FilePart], columns: Sequence[str]) -> BlockPlan:
     files = list(dict.fromkeys(part.file for part in parts))
     footers = dict(zip(files, _read_footers(files), strict=True))
     for file, footer in footers.items():
-        if _OLD_CALENDARS & set(footer.meta.metadata or {}):
+        if _old_calendar(footer.meta.metadata or {}):
             raise DataRefused(f"{shown(file)} has days or times in an old calendar")
     schema = _common_schema(files, list(footers.values()), columns)
-    specs = []
+    kept = set(schema.names)
+    groups = {file: _groups_of(footer, kept) for file, footer in footers.items()}
+    specs: list[BlockSpec] = []
     for part in parts:
-        footer = footers[part.file]
-        groups = [
-            group
-            for group in range(footer.meta.num_row_groups)
-            if footer.meta.row_group(group).num_rows
-            and 0 <= _middle(footer.meta.row_group(group)) - part.start < part.length
-        ]
-        if groups:
-            specs.append(_spec(part.file, part.start, groups, footer, set(schema.names)))
+        mine = [g for g in groups[part.file] if 0 <= g.middle - part.start < part.length]
+        specs += _cut(part, mine, most_bytes)
     return BlockPlan(tuple(specs) or (BlockSpec(files[0], 0, (), 0, 0),), schema)
 
 
@@ -125,11 +123,13 @@ def read_block(spec: BlockSpec, schema: pa.Schema) -> pa.Table:
     filesystem, path = locate(spec.file)
     with pq.ParquetFile(path, filesystem=filesystem, pre_buffer=_URI.match(spec.file)) as file:
         # One thread: the task that calls this booked one CPU. In batches, because a whole row group
-        # at once takes twice its size of the heap.
-        batches = file.iter_batches(
-            BATCH_ROWS, list(spec.row_groups), list(schema.names), use_threads=False
-        )
-        tables = [pa.Table.from_batches([batch]) for batch in batches]
+        # at once takes twice its size of the heap; but each group apart, or Arrow refuses nested
+        # columns that are coded ("not implemented for chunked array outputs").
+        tables = [
+            pa.Table.from_batches([batch])
+            for group in spec.row_groups
+            for batch in file.iter_batches(BATCH_ROWS, [group], schema.names, use_threads=False)
+        ]
     return in_form(pa.concat_tables(tables), schema) if tables else schema.empty_table()
 
 
@@ -221,25 +221,60 @@ def _same_type(
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A row group: its number, where its middle lies in the file, and what a block has of it."""
+
+    number: int
+    middle: int
+    rows: int
+    bytes: int
+
+
+def _groups_of(footer: _Footer, kept: set[str]) -> list[_Group]:
+    found = []
+    for number in range(footer.meta.num_row_groups):
+        group = footer.meta.row_group(number)
+        found.append(_Group(number, _middle(group), group.num_rows, _kept_bytes(group, kept)))
+    return found
+
+
 def _specs_of(file: str, footer: _Footer, names: list[str], split_bytes: int) -> list[BlockSpec]:
-    splits: dict[int, list[int]] = {}
-    for group in range(footer.meta.num_row_groups):
-        split = _middle(footer.meta.row_group(group)) // split_bytes
+    splits: dict[int, list[_Group]] = {}
+    for group in _groups_of(footer, set(names)):
         # A file that is not split by Spark is one block, wherever its row groups' middles lie.
-        splits.setdefault(split if footer.length > split_bytes else 0, []).append(group)
+        split = group.middle // split_bytes if footer.length > split_bytes else 0
+        splits.setdefault(split, []).append(group)
     if not splits:  # a file without rows is a block without rows
         return [BlockSpec(file, 0, (), 0, 0)]
-    kept = set(names)
-    return [
-        _spec(file, split * split_bytes, groups, footer, kept)
-        for split, groups in sorted(splits.items())
-    ]
+    return [_spec(file, split * split_bytes, groups) for split, groups in sorted(splits.items())]
 
 
-def _spec(file: str, start: int, groups: list[int], footer: _Footer, kept: set[str]) -> BlockSpec:
-    found = [footer.meta.row_group(group) for group in groups]
-    rows, size = sum(group.num_rows for group in found), sum(_kept_bytes(g, kept) for g in found)
-    return BlockSpec(file, start, tuple(groups), rows, size)
+def _cut(part: FilePart, groups: list[_Group], most_bytes: int) -> Iterator[BlockSpec]:
+    """The blocks of a part of a file; none where it has no rows."""
+    waiting: list[_Group] = []
+    for group in groups:
+        if waiting and sum(g.bytes for g in waiting) + group.bytes > most_bytes:
+            yield _spec(part.file, part.start, waiting)
+            waiting = []
+        if group.rows:
+            waiting.append(group)
+    if waiting:
+        yield _spec(part.file, part.start, waiting)
+
+
+def _spec(file: str, start: int, groups: list[_Group]) -> BlockSpec:
+    numbers = tuple(group.number for group in groups)
+    return BlockSpec(
+        file, start, numbers, sum(g.rows for g in groups), sum(g.bytes for g in groups)
+    )
+
+
+def _old_calendar(metadata: dict[bytes, bytes]) -> bool:
+    """Whether Spark wrote the file and would shift its old days (Spark's ``getRebaseSpec``)."""
+    version = metadata.get(b"org.apache.spark.version", b"")
+    legacy = b"org.apache.spark.legacyDateTime" in metadata
+    return bool(version) and (legacy or version.split(b".")[0] in (b"1", b"2"))
 
 
 def _middle(group: pq.RowGroupMetaData) -> int:

@@ -7,10 +7,10 @@ from pipeline.engines.spark_session import is_on_ray
 from pipeline.handoff.blocks import BlockPlan, shown
 from pipeline.handoff.nodes import alive_nodes, readers
 
-# Measured on 2 cores with a frame of 176 MB; only their ratio matters here.
-_PARQUET_BYTES_PER_SECOND = 450e6
-_RAYDP_BYTES_PER_SECOND = 200e6
-_RAYDP_START_SECONDS = 15.0
+# Measured by `make bench-handoff` on 2 cores (176 MB: 0.15 and 0.67 s); only their ratio matters.
+_PARQUET_BYTES_PER_SECOND = 1100e6
+_RAYDP_BYTES_PER_SECOND = 260e6
+_RAYDP_START_SECONDS = 20.0
 
 
 def choose_mode(plan: BlockPlan, engines: Engines) -> tuple[str, str]:

@@ -58,11 +58,12 @@ def leave_files(columns: list[str], folder: str) -> Callable[[Iterable[Any]], It
                 schema = pa.schema([parquet.schema_arrow.field(name) for name in columns])
                 # A stream, not a file: that allows no second dictionary for a coded column.
                 with pa.OSFile(target, "wb") as output, pa.ipc.new_stream(output, schema) as sink:
-                    for batch in parquet.iter_batches(
-                        batch_rows, row_groups, columns, use_threads=False
-                    ):
-                        sink.write_batch(batch.select(columns))
-                        rows += batch.num_rows
+                    for group in row_groups:  # each apart, see read_block
+                        for batch in parquet.iter_batches(
+                            batch_rows, [group], columns, use_threads=False
+                        ):
+                            sink.write_batch(batch.select(columns))
+                            rows += batch.num_rows
             yield (number, 0, target, socket.gethostname(), rows, os.path.getsize(target))
 
     return leave

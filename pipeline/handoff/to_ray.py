@@ -18,6 +18,7 @@ from pipeline.engines.session import Engines
 from pipeline.errors import DataRefused, EngineError, StageFailed
 from pipeline.handoff.blocks import BlockPlan, plan_blocks
 from pipeline.handoff.choose import choose_mode, may_use_raydp
+from pipeline.handoff.nodes import alive_nodes
 from pipeline.handoff.parquet_blocks import blocks_from_files
 from pipeline.handoff.scan import plan_of_scan
 
@@ -128,7 +129,8 @@ def _frame_to_ray(frame: DataFrame, mode: Mode, engines: Engines) -> HandedOff:
     twice = [name for name, count in Counter(frame.columns).items() if count > 1]
     if twice:
         raise DataRefused(f"the DataFrame has two columns {twice[0]!r}", hint="rename one of them")
-    scanned = plan_of_scan(frame)
+    # On other machines the same path may be another file.
+    scanned = plan_of_scan(frame) if may_use_raydp(engines) or _on_one_machine(engines) else None
     if scanned is not None:
         return _files_to_ray(scanned, mode, engines, started)
     chosen, reason = (mode, "set by convert.mode") if mode != "auto" else _mode_of_frame(engines)
@@ -165,24 +167,27 @@ def _mode_of_frame(engines: Engines) -> tuple[str, str]:
     return "parquet", "Spark does not run on Ray, so its rows go through files"
 
 
+def _on_one_machine(engines: Engines) -> bool:
+    return not engines.ray().client and len(alive_nodes()) == 1
+
+
 def _through_files(frame: DataFrame, engines: Engines) -> FrameBlocks:
     from pipeline.handoff.raydp_blocks import FrameBlocks
 
-    plan = _written(frame, engines.scratch_folder / f"frame-{uuid4().hex[:8]}")
+    plan = _written(frame, engines.scratch_folder / f"frame-{uuid4().hex[:8]}", engines)
     engines.spill.refuse_beyond(plan.bytes)
     rows = [spec.rows for spec in plan.specs]
     return FrameBlocks(plan.schema, _from_files(plan, engines), rows, restore=lambda: 0)
 
 
-def _written(frame: DataFrame, folder: Path) -> BlockPlan:
+def _written(frame: DataFrame, folder: Path, engines: Engines) -> BlockPlan:
     """A DataFrame as Parquet files, in the order of its partitions; they stay for the run."""
-    import ray
     from pyspark.sql import Observation
     from pyspark.sql import functions as F
 
     from pipeline.handoff.spark_calls import interruptible, spark_errors
 
-    if sum(node["Alive"] for node in ray.nodes()) > 1:
+    if not _on_one_machine(engines):
         raise EngineError(
             "a DataFrame goes through files on one machine only, and Ray has several nodes",
             hint="use convert.mode: raydp with Spark on Ray, or write it to the store and pass "

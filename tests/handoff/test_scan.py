@@ -12,7 +12,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.engines.session import Engines
-from pipeline.handoff.blocks import read_block
+from pipeline.handoff import scan
+from pipeline.handoff.blocks import FilePart, plan_blocks, plan_parts, read_block
 from pipeline.handoff.scan import plan_of_scan
 
 ROWS = 6_000
@@ -95,12 +96,20 @@ def test_what_spark_reads_other_than_arrow_is_no_scan(engines: Engines, tmp_path
         return spark.read.parquet(f"file://{folder}")
 
     one, two = pa.table({"x": [1], "y": ["a"]}), pa.table({"x": [2]})
-    old = one.replace_schema_metadata({"org.apache.spark.legacyDateTime": ""})
+    version, legacy = "org.apache.spark.version", "org.apache.spark.legacyDateTime"
+    new = one.replace_schema_metadata({version: "3.5.7"})
+    old = one.replace_schema_metadata({version: "3.5.7", legacy: ""})
+    older = one.replace_schema_metadata({version: "2.4.8"})
     instant = pa.table({"t": pa.array([0], pa.timestamp("us", tz="UTC"))})
     assert plan_of_scan(read("plain", one, one)) is not None
     assert plan_of_scan(read("lacks a column", one, two)) is None
     assert plan_of_scan(read("unsigned", pa.table({"x": pa.array([1], pa.uint32())}))) is None
+    assert plan_of_scan(read("of today", new)) is not None
     assert plan_of_scan(read("old calendar", old)) is None
+    assert plan_of_scan(read("older calendar", older)) is None
+    asked = spark.read.option("datetimeRebaseMode", "LEGACY").parquet(f"file://{tmp_path}/plain")
+    assert plan_of_scan(asked) is None
+    assert plan_of_scan(asked.select()) is None
     assert plan_of_scan(read("int96", instant, use_deprecated_int96_timestamps=True)) is None
     partitioned = tmp_path / "partitioned"
     spark.range(4).selectExpr("id", "id % 2 as p").write.partitionBy("p").parquet(
@@ -119,3 +128,34 @@ def test_a_scan_of_files_without_rows_is_one_empty_block(engines: Engines, tmp_p
     plan = plan_of_scan(engines.spark().read.parquet(f"file://{tmp_path}"))
     assert plan is not None
     assert [read_block(spec, plan.schema).num_rows for spec in plan.specs] == [0]
+
+
+def test_many_small_files_are_left_to_spark_and_large_parts_are_cut(
+    engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pa.table({"x": pa.array(range(1000), pa.int64())})
+    for i in range(3):
+        pq.write_table(table, tmp_path / f"part-{i}.parquet", row_group_size=100)
+    frame = engines.spark().read.parquet(f"file://{tmp_path}")
+    plan = plan_of_scan(frame)
+    assert plan is not None
+    assert len(plan.specs) == 3
+    part = FilePart(plan.specs[0].file, 0, 10**9)
+    cut = plan_parts([part], ["x"], most_bytes=3 * plan.bytes // 30 + 10)
+    assert [spec.rows for spec in cut.specs] == [300, 300, 300, 100]
+    monkeypatch.setattr(scan, "_MANY", 2)
+    assert plan_of_scan(frame) is None
+
+
+def test_a_frame_without_a_type_in_arrow_is_no_scan(engines: Engines) -> None:
+    frame = engines.spark().range(3).selectExpr("make_ym_interval(1, int(id)) as x")
+    assert plan_of_scan(frame) is None
+
+
+def test_nested_coded_columns_of_several_row_groups_are_read(tmp_path: Path) -> None:
+    values = pa.array([["a"], ["b", "a"], ["c"]]).cast(
+        pa.list_(pa.dictionary(pa.int32(), pa.string()))
+    )
+    pq.write_table(pa.table({"x": values}), tmp_path / "nested.parquet", row_group_size=1)
+    plan = plan_blocks([str(tmp_path / "nested.parquet")])
+    assert read_block(plan.specs[0], plan.schema).to_pydict() == {"x": [["a"], ["b", "a"], ["c"]]}
