@@ -54,8 +54,19 @@ bench-noop: $(STAMP) data/raw/flights/flights.csv.gz ## time a run with nothing 
 bench-handoff: $(STAMP) ## time the hand-off against ray.data.from_spark, read_parquet and the limit
 	@$(BIN)/python -m benchmarks.handoff
 
+bench-train: $(STAMP) ## time many fits against joblib, a Ray task a fit, Spark's applyInPandas and the limit
+	@$(BIN)/python -m benchmarks.train
+
+bench-train-shared: $(STAMP) ## the same where candidates have much in common
+	@$(BIN)/python -m benchmarks.train --shared
+
+bench-train-many: $(STAMP) ## time 100,000 segments
+	@$(BIN)/python -m benchmarks.train_many
+
+# All extras but xgboost, which would bring half a gigabyte of GPU libraries with it.
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
-	@uv pip compile --quiet --universal --python-version 3.10 --all-extras --generate-hashes \
+	@uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	--extra flights --extra lightgbm --extra dev \
 	--no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 clean: ## remove the environment and the store

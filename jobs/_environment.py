@@ -12,9 +12,9 @@ def run_job(command: str) -> None:
     """``pipeline COMMAND`` with this script's arguments; ends the process with its exit code."""
     if importlib.util.find_spec("pipeline") is None:
         _go_on_in_project_environment()
-    from pipeline.cli import run_command
+    from pipeline.cli import leave, run_command
 
-    sys.exit(run_command([command, *sys.argv[1:]]))
+    leave(run_command([command, *sys.argv[1:]]))
 
 
 def _go_on_in_project_environment() -> None:

@@ -6,12 +6,11 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -19,6 +18,7 @@ from rich.console import Console
 from pipeline import __version__
 from pipeline.config import STAGES, PipelineConfig, StageName, load_config
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.interrupts import asked, interruptible, noticed
 
 app = typer.Typer(
     name="pipeline",
@@ -40,38 +40,70 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, n
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 ALL = "all"
+INTERRUPTED = 130
 errors = Console(stderr=True)
 
 
 def main() -> None:
     """The ``pipeline`` command."""
-    sys.exit(run_command(sys.argv[1:]))
+    leave(run_command(sys.argv[1:]))
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code of :func:`run_command`."""
+    if code == INTERRUPTED:
+        # Everything is closed by now, but a Ray that was interrupted while it started still runs
+        # threads in this process, and crashes when its exit handler takes their objects away.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
     debug = "--debug" in arguments
-    signal.signal(signal.SIGTERM, _interrupt)
     _set_up_logging(debug)
+    try:
+        with interruptible():
+            code = _dispatch(arguments, debug)
+            return INTERRUPTED if code and asked() else code
+    except KeyboardInterrupt:  # on the way out of a command that ends anyway
+        return INTERRUPTED
+
+
+def _dispatch(arguments: list[str], debug: bool) -> int:
     try:
         code = app(_with_optional_value(arguments), standalone_mode=False)
         return int(code or 0)
     except typer.Exit as error:
         return error.exit_code
-    except typer.TyperException as error:
+    except (KeyboardInterrupt, typer.Abort):
+        noticed()
+    except BrokenPipeError:
+        return 0
+    except (typer.TyperException, PipelineError) as error:
+        noticed()
+        if not asked():
+            return _explain(error, debug)
+    except Exception:
+        noticed()
+        if not asked():
+            raise
+    errors.print("[yellow]interrupted[/]; run the same command again to go on")
+    return INTERRUPTED
+
+
+def _explain(error: Exception, debug: bool) -> int:
+    if not isinstance(error, PipelineError):
         errors.print(f"error: {error}", markup=False, highlight=False)
         errors.print("  → pipeline --help, or pipeline COMMAND --help", markup=False)
         return 2
-    except PipelineError as error:
-        if debug:
-            errors.print_exception()
-        _say_error(error)
-        return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        errors.print("[yellow]interrupted[/]; run the same command again to go on")
-        return 130
-    except BrokenPipeError:
-        return 0
+    if debug:
+        errors.print_exception()
+    _say_error(error)
+    return error.exit_code
 
 
 def _with_optional_value(arguments: list[str]) -> list[str]:
@@ -83,12 +115,6 @@ def _with_optional_value(arguments: list[str]) -> list[str]:
         f"--force={ALL}" if word == "--force" and following[i] not in STAGES else word
         for i, word in enumerate(arguments)
     ]
-
-
-def _interrupt(*_: Any) -> None:
-    # SIGTERM takes the way of Ctrl-C: engines are stopped, temporary folders removed.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _set_up_logging(debug: bool) -> None:
@@ -224,15 +250,20 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Say what would run or be skipped, and why. Starts no engine."""
-    from pipeline.console import plan_table
+    from pipeline.console import candidates_line, plan_table
     from pipeline.planning import plan as make_plan
+    from pipeline.planning import planned_candidates
 
-    plans = make_plan(load_config(config, env=env, overrides=set_ or []))
+    loaded = load_config(config, env=env, overrides=set_ or [])
+    candidates = planned_candidates(loaded)
+    plans = make_plan(loaded)
     if as_json:
         keys = ("stage", "action", "reason", "fingerprint")
-        _print_json({"stages": [{key: getattr(p, key) for key in keys} for p in plans]})
+        stages = [{key: getattr(p, key) for key in keys} for p in plans]
+        _print_json({"stages": stages, "candidates": candidates})
     else:
         Console().print(plan_table(plans))
+        Console().print(candidates_line(list(candidates)), soft_wrap=True)
 
 
 @app.command()
@@ -338,29 +369,59 @@ def models_list(
 def models_show(
     config: ConfigFile,
     version: Annotated[str, typer.Argument()] = "champion",
+    card: Annotated[
+        bool, typer.Option("--card", help="What the models were made from, and their limits.")
+    ] = False,
     env: Env = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """The models of one version, a line a segment."""
-    from pipeline.models.admin import show_version
+    """The models of one version, a line a segment, or its model card."""
+    from pipeline.models.admin import show_cards, show_version
 
-    rows = show_version(load_config(config, env=env, overrides=set_ or []), version)
+    loaded = load_config(config, env=env, overrides=set_ or [])
+    if card:
+        _show_cards(show_cards(loaded, version), as_json)
+        return
+    rows = show_version(loaded, version)
     _show_rows({"version": version, "models": rows}, "models", as_json)
+
+
+@models_app.command("compare")
+def models_compare(
+    config: ConfigFile,
+    champion: Annotated[str | None, typer.Argument(help="A version; else the champion.")] = None,
+    challenger: Annotated[
+        str | None, typer.Argument(help="A version; else the newest other one.")
+    ] = None,
+    env: Env = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Two versions on the same held-out rows, a line a segment, and which would win."""
+    from pipeline.comparing import compare_versions, shown
+
+    loaded = load_config(config, env=env, overrides=set_ or [])
+    found = compare_versions(loaded, champion, challenger)
+    _show_rows(found if as_json else {"held-out rows": shown(found)}, "held-out rows", as_json)
 
 
 @models_app.command("promote")
 def models_promote(
     config: ConfigFile,
     version: Annotated[str, typer.Argument()],
+    segment: Annotated[
+        list[str] | None, typer.Option(help="Its key; only this one, the others keep their model.")
+    ] = None,
     env: Env = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Make a version the champion."""
+    """Make a version the champion, of all segments or of some."""
     from pipeline.models.admin import promote
 
-    _show(promote(load_config(config, env=env, overrides=set_ or []), version), as_json)
+    loaded = load_config(config, env=env, overrides=set_ or [])
+    _show(promote(loaded, version, segment), as_json)
 
 
 @models_app.command("rollback")
@@ -491,6 +552,15 @@ def clean(
 def version() -> None:
     """The installed version."""
     print(__version__)
+
+
+def _show_cards(cards: list[dict[str, Any]], as_json: bool) -> None:
+    import yaml
+
+    if as_json:
+        _print_json({"cards": cards})
+    else:
+        print(yaml.safe_dump_all(cards, sort_keys=False, allow_unicode=True, width=100), end="")
 
 
 def _show(value: dict[str, Any], as_json: bool) -> None:

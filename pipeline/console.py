@@ -92,6 +92,12 @@ def plan_table(plans: Sequence[StagePlan]) -> Table:
     return table
 
 
+def candidates_line(names: Sequence[str], shown: int = 12) -> str:
+    """The candidates that train would fit, the first of them by name."""
+    more = f", and {len(names) - shown} more (--json lists all)" if len(names) > shown else ""
+    return f"{len(names)} candidates: {escape(', '.join(names[:shown]))}{more}"
+
+
 def run_table(run: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("stage")

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from pipeline.config.pipeline import STAGES, PipelineConfig, StageName
 from pipeline.errors import PipelineError, StageFailed
+from pipeline.interrupts import asked
 from pipeline.planning import SPECS, StagePlan, plan
 from pipeline.stages.context import StageContext
 from pipeline.store import Manifest, Store
@@ -92,16 +93,14 @@ def _recorded(log: RunLog) -> Iterator[None]:
     """Whatever ends the run early is in its record before it travels on."""
     try:
         yield
-    except KeyboardInterrupt:
-        log.finish("interrupted")
-        raise
-    except PipelineError as error:
-        _log.debug("the run failed", exc_info=True)
-        log.finish("failed", error=error.message)
-        raise
     except BaseException as error:
         _log.debug("the run failed", exc_info=True)
-        log.finish("failed", error=f"{type(error).__name__}: {error}")
+        if asked() or isinstance(error, KeyboardInterrupt):
+            log.finish("interrupted")
+        elif isinstance(error, PipelineError):
+            log.finish("failed", error=error.message)
+        else:
+            log.finish("failed", error=f"{type(error).__name__}: {error}")
         raise
 
 

@@ -6,10 +6,12 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.pipeline import STAGES, PipelineConfig, StageName
+from pipeline.config.train import EXTRAS
 from pipeline.errors import ConfigError, StoreError
 from pipeline.store import Artifact, Store
 from pipeline.store.artifact import open_artifact, published
@@ -21,6 +23,7 @@ from pipeline.store.fingerprint import (
     sha256_file,
 )
 from pipeline.store.inputs import find_files
+from pipeline.training.expand import expand_candidates
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,11 @@ SPECS: Mapping[StageName, StageSpec] = {
     "infer": StageSpec(
         ("convert", "train"),
         ("scoring", "models", "stages/infer.py"),
-        ("scikit-learn", "numpy", "pyarrow"),
+        ("scikit-learn", "numpy", "pyarrow", "pandas", "scipy"),
     ),
     "report": StageSpec(
         ("ingest", "preprocess", "convert", "train", "infer"),
-        ("report", "stages/report.py"),
+        ("report", "models/card.py", "stages/report.py"),
         ("matplotlib", "jinja2"),
     ),
 }
@@ -96,6 +99,16 @@ def plan(config: PipelineConfig, *, force: Iterable[StageName] = ()) -> list[Sta
     return list(plans.values())
 
 
+def planned_candidates(config: PipelineConfig) -> dict[str, Any]:
+    """Every candidate that train would fit, by name: presets and searches expanded.
+
+    Raises:
+        ConfigError: a search makes too many candidates.
+    """
+    train = expand_candidates(config.train, config.preprocess.features)
+    return {name: c.model_dump(mode="json") for name, c in train.candidates.items()}
+
+
 def _plan_stage(
     stage: StageName,
     config: PipelineConfig,
@@ -114,7 +127,7 @@ def _plan_stage(
         "code_version": code_version(_PACKAGE, spec.code),
         "config": json.loads(json.dumps(config.stage(stage))),
         "inputs": inputs,
-        "versions": library_versions(spec.libraries),
+        "versions": library_versions(spec.libraries) | _extra_versions(config, stage),
     }
     name = fingerprint(stage=stage, **identity)
     artifact, damage = _look_up(store, stage, name)
@@ -130,6 +143,18 @@ def _plan_stage(
     kept = artifact if artifact is not None and not (forced or damage) else None
     action: Literal["run", "skip"] = "skip" if kept is not None else "run"
     return StagePlan(stage, action, reason, name, artifact=kept, **identity)
+
+
+def _extra_versions(config: PipelineConfig, stage: StageName) -> dict[str, str]:
+    """Of the optional packages that candidates come from, which shape what train makes."""
+    if stage != "train":
+        return {}
+    used = {c.estimator.partition(".")[0] for c in config.train.candidates.values()}
+    found: dict[str, str] = {}
+    for name in used & set(EXTRAS):
+        with contextlib.suppress(metadata.PackageNotFoundError):  # the run will say so
+            found |= library_versions([name])
+    return found
 
 
 def _look_up(store: Store, stage: str, name: str) -> tuple[Artifact | None, str | None]:
@@ -156,7 +181,7 @@ def _raw_files(config: PipelineConfig, store: Store) -> dict[str, str]:
 
 
 def _sql_files(config: PipelineConfig) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for step in config.preprocess.steps:
         path = config.path(step.sql)
         if not path.is_file():

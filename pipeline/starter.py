@@ -23,33 +23,6 @@ _MOST_CATEGORIES = 1000
 _TEST_SHARE = 0.2
 _FOLDS = 3
 
-CANDIDATES: dict[str, dict[str, Any]] = {
-    "ridge": {
-        "estimator": "sklearn.linear_model.Ridge",
-        "params": {"alpha": 10.0},
-        "scale": True,
-        "max_categories": 30,
-    },
-    "tree": {
-        "estimator": "sklearn.tree.DecisionTreeRegressor",
-        "params": {"max_depth": 6, "min_samples_leaf": 20},
-        "encode": "ordinal",
-    },
-    "boosting": {
-        "estimator": "sklearn.ensemble.HistGradientBoostingRegressor",
-        "params": {"learning_rate": 0.06, "max_iter": 150, "min_samples_leaf": 20},
-        "impute": "none",
-        "encode": "ordinal",
-    },
-    "boosting-pooled": {
-        "estimator": "sklearn.ensemble.HistGradientBoostingRegressor",
-        "params": {"learning_rate": 0.06, "max_iter": 200},
-        "scope": "pooled",
-        "impute": "none",
-        "encode": "ordinal",
-    },
-}
-
 
 @dataclass(frozen=True)
 class Roles:
@@ -101,7 +74,7 @@ def write_starter(
             "features": {"numeric": list(roles.numeric), "categorical": list(roles.categorical)},
             "split": _split(table.column(roles.time)),
         },
-        "train": {"candidates": CANDIDATES},
+        "train": {"preset": "standard"},
     }
     write_text(sql, _select(main, roles))
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)

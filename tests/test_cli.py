@@ -117,3 +117,19 @@ def test_promotion_and_rollback(another: Project) -> None:
     absent = pipeline(another.root, "models", "promote", "v0009-000000000000", *common)
     assert absent.returncode == 4
     assert "has no version" in absent.stderr
+
+
+def test_versions_are_compared_on_the_held_out_rows(another: Project) -> None:
+    common = ["-c", "conf/flights.yaml", "--env", "sample", "--set", f"store={another.store}"]
+    (version,) = [record["version"] for record in _models(another)]
+    alone = pipeline(another.root, "models", "compare", *common)
+    assert alone.returncode == 4
+    assert "is the only version" in alone.stderr
+    same = pipeline(another.root, "models", "compare", *common, version, version, "--json")
+    found = json.loads(same.stdout)
+    assert {row["verdict"] for row in found["segments"]} == {"same"}
+    assert found["rows"] == sum(row["rows"] for row in found["segments"][1:]) > 0
+    shown = pipeline(another.root, "models", "show", "--card", *common, "--json")
+    (card,) = json.loads(shown.stdout)["cards"]
+    assert card["version"] == version
+    assert card["held_out"]["rows_scored_against_truth"] == found["rows"]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.training.journal import FitJournal
 from tests.command import PIPELINE, Project, actions, alive, children_of, hashes, manifest
 
 # Without RayDP, which the undisturbed run has: twice as fast, and nothing may depend on it.
@@ -31,9 +32,9 @@ def test_kills_in_preprocess_and_train_change_nothing_of_the_result(
     assert list(project.store.glob("artifacts/preprocess/.work-*"))
     assert not list(project.store.glob("artifacts/preprocess/*/manifest.json"))
 
-    fits = project.store / "parts/train/flights/fits.jsonl"
+    fits = project.store / "parts/train/flights/fits.journal"
     _kill_when(project, lambda: fits.exists() and fits.stat().st_size > 0)
-    finished_fits = len(fits.read_text().splitlines())
+    finished_fits = len(FitJournal(fits).keys())
     assert not list(project.store.glob("artifacts/train/*/manifest.json"))
 
     # Each stage of Ray alone, as a command and as a script, goes on from there.
@@ -90,10 +91,13 @@ def test_sigterm_ends_a_run_within_ten_seconds_and_leaves_nothing(
     project = Project(finished[0].root, tmp_path / "store")
     process = project.start("run")
     end = time.monotonic() + 120
-    while not list(project.store.glob("artifacts/ingest/.work-*")):
+    while '"engine_started"' not in "".join(
+        events.read_text() for events in project.store.glob("runs/*/events.jsonl")
+    ):
         assert time.monotonic() < end
         time.sleep(0.1)
-    time.sleep(8)  # in the middle of starting the engines
+    time.sleep(1)  # Ray runs, RayDP is starting on it, and Ray has put its own handlers in place
+    assert list(project.store.glob("artifacts/ingest/.work-*"))
     below = children_of(process.pid)
     process.terminate()
     assert process.wait(timeout=10) == 130

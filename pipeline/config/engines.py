@@ -47,7 +47,11 @@ class TasksConfig(Section):
 
     num_cpus: Annotated[float, Field(gt=0)] = 1
     num_gpus: Annotated[float, Field(ge=0)] = 0
-    memory: Bytes | None = None
+    memory: Bytes | None = Field(
+        default=None,
+        description="what a task books of Ray's memory; a fit that allocates more fails, and the "
+        "others go on. Left out, Ray ends the worker of a fit that fills the machine",
+    )
     resources: dict[str, float] = Field(default={})
     pack_seconds: Annotated[float, Field(gt=0)] = Field(
         default=2.0, description="small fits are packed into tasks of about this length"
@@ -56,6 +60,11 @@ class TasksConfig(Section):
         default=1,
         description="tasks given to Ray at a time, by slot; with more than one Ray chooses among "
         "those that wait, and lets the longest wait longest",
+    )
+    share: bool = Field(
+        default=True,
+        description="compute once what candidates have in common (preparation, the matrix of ridge "
+        "regressions, the stages of boosting); the results are the same",
     )
     max_retries: Annotated[int, Field(ge=0, le=100)] = 3
 

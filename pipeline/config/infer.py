@@ -1,10 +1,30 @@
-"""``infer``: which rows are scored, and in what batches."""
+"""``infer``: which rows are scored, in what batches, and how sure their errors are."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from pipeline.config.section import Count, Section
+
+
+class IntervalsConfig(Section):
+    """Bootstrap intervals of the errors of a regression on rows with a known target."""
+
+    replicates: Annotated[int, Field(ge=50, le=10_000)] = 200
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    resample: Literal["row", "day"] = Field(
+        default="row",
+        description="what is drawn: rows, or whole days (UTC) of the time column, which is more "
+        "honest where the errors of one day go together, and needs weeks of rows",
+    )
+    segments: Count = Field(
+        default=200,
+        description="the segments with most training rows get intervals of their own; each takes "
+        "about 50 kB while errors are added up",
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
 class InferConfig(Section):
@@ -12,3 +32,4 @@ class InferConfig(Section):
 
     rows: Literal["test", "all"] = "test"
     batch_rows: Count = 50_000
+    intervals: IntervalsConfig = IntervalsConfig()

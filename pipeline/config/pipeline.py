@@ -12,6 +12,7 @@ from pipeline.config.engines import EnginesConfig
 from pipeline.config.infer import InferConfig
 from pipeline.config.ingest import IngestConfig
 from pipeline.config.preprocess import PreprocessConfig
+from pipeline.config.promotion import PromotionConfig
 from pipeline.config.report import ReportConfig
 from pipeline.config.schedule import ScheduleConfig
 from pipeline.config.section import Section, Slug
@@ -33,6 +34,7 @@ class PipelineConfig(Section):
     train: TrainConfig
     infer: InferConfig = InferConfig()
     report: ReportConfig = ReportConfig()
+    promotion: PromotionConfig = PromotionConfig()
     engines: EnginesConfig = EnginesConfig()
     schedule: ScheduleConfig | None = None
     root: str = Field(
@@ -53,6 +55,17 @@ class PipelineConfig(Section):
             raise ValueError(
                 f"preprocess.main must be one of the sources {', '.join(sources)}. "
                 f"Got {main!r} instead"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weight_is_a_column(self) -> PipelineConfig:
+        weight = self.train.weight
+        allowed = (*self.preprocess.features.numeric, *self.preprocess.carry)
+        if weight is not None and weight not in allowed:
+            raise ValueError(
+                "train.weight must be among preprocess.carry or the numeric features. "
+                f"Got {weight!r} instead; name it in preprocess.carry"
             )
         return self
 

@@ -80,6 +80,10 @@ class PreprocessConfig(Section):
     segment: Annotated[tuple[Name, ...], Field(min_length=1)]
     target: Name
     features: FeaturesConfig
+    carry: tuple[Name, ...] = Field(
+        default=(),
+        description="numeric columns that go along without being a feature: weights of rows",
+    )
     split: SplitConfig
     file_mb: Count = 64
 
@@ -90,6 +94,9 @@ class PreprocessConfig(Section):
             raise ValueError("two steps have the same name")
         if self.target in self.features.names:
             raise ValueError(f"the target {self.target!r} is among the features")
+        taken = {*self.key, self.time, *self.segment, self.target, *self.features.names}
+        if twice := sorted(taken & set(self.carry)):
+            raise ValueError(f"carry: {', '.join(twice)} has another role already")
         return self
 
     @property
@@ -101,4 +108,4 @@ class PreprocessConfig(Section):
     def columns(self) -> tuple[str, ...]:
         """Every column of the feature table, in order, without the split."""
         roles = (*self.key, self.time, *self.segment, self.target)
-        return tuple(dict.fromkeys((*roles, *self.features.names)))
+        return tuple(dict.fromkeys((*roles, *self.features.names, *self.carry)))

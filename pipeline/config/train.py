@@ -7,16 +7,31 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pipeline.config.search import ParamValue, SearchConfig
 from pipeline.config.section import Count, Name, Section, Slug
 
-Param = bool | int | float | str | None
+Task = Literal["regression", "classification", "quantile"]
+SCORERS: dict[Task, str] = {
+    "regression": "rmse",
+    "classification": "log_loss",
+    "quantile": "pinball",
+}
+"""What decides where ``scorer`` is left out."""
+
+Preset = Literal["fast", "standard", "thorough"]
+Select = Literal["best", "one_standard_error"]
 
 
-def _of_scikit_learn(value: str) -> str:
-    if not re.fullmatch(r"sklearn(\.[a-z][a-z0-9_]*)+\.[A-Z][A-Za-z0-9]+", value):
+EXTRAS = ("lightgbm", "xgboost")
+"""Packages beside scikit-learn that estimators may come from, each an optional extra."""
+
+
+def _of_known_package(value: str) -> str:
+    extras = "|".join(EXTRAS)
+    if not re.fullmatch(rf"(sklearn(\.[a-z][a-z0-9_]*)+|{extras})\.[A-Z][A-Za-z0-9]+", value):
         raise ValueError(
-            "must be the path of a scikit-learn class, such as sklearn.linear_model.Ridge. "
-            f"Got {value!r} instead"
+            "must be the path of a scikit-learn class, such as sklearn.linear_model.Ridge, or a "
+            f"class of {' or '.join(EXTRAS)}. Got {value!r} instead"
         )
     return value
 
@@ -24,10 +39,17 @@ def _of_scikit_learn(value: str) -> str:
 class CandidateConfig(Section):
     """One estimator with its preprocessing, both fitted on training rows only."""
 
-    estimator: Annotated[str, AfterValidator(_of_scikit_learn)] = Field(
+    estimator: Annotated[str, AfterValidator(_of_known_package)] = Field(
         description="class path, for example sklearn.linear_model.Ridge"
     )
-    params: dict[Name, Param | tuple[Param, ...]] = Field(default={})
+    params: dict[Name, ParamValue] = Field(
+        default={},
+        description="fixed parameters, class_weight: balanced and early_stopping: true included; "
+        "early stopping sets its rows aside within the fold's training rows",
+    )
+    search: SearchConfig | None = Field(
+        default=None, description="parameters tried in several values, each a candidate of its own"
+    )
     scope: Literal["segment", "pooled"] = Field(
         default="segment", description="fit one model a segment, or one on all segments' rows"
     )
@@ -36,7 +58,7 @@ class CandidateConfig(Section):
     )
     impute: Literal["median", "mean", "none"] = "median"
     scale: bool = False
-    encode: Literal["onehot", "ordinal", "none"] = Field(
+    encode: Literal["onehot", "ordinal", "target", "none"] = Field(
         default="onehot", description="categorical features; none leaves them out"
     )
     max_categories: Annotated[int, Field(ge=2)] | None = None
@@ -45,17 +67,65 @@ class CandidateConfig(Section):
         description="cut the training target at this share of each tail before fitting",
     )
 
+    @model_validator(mode="after")
+    def _no_limit_without_use(self) -> CandidateConfig:
+        if self.encode == "target" and self.max_categories is not None:
+            raise ValueError("max_categories: leave it out with encode: target, which keeps all")
+        return self
+
+    @model_validator(mode="after")
+    def _fixed_or_searched(self) -> CandidateConfig:
+        both = sorted(set(self.params) & set(self.search.names if self.search else ()))
+        if both:
+            raise ValueError(f"both fixed in params and searched: {', '.join(both)}")
+        return self
+
 
 class TrainConfig(Section):
     """Many fits, one champion a segment.
 
     A segment's champion has the best mean score over the folds among its own candidates, the
     pooled ones and the baseline; ties go to the simpler (baseline, pooled, own; then by name).
+    ``select`` may let a simpler one win that is within one standard error of it.
+
+    ``task`` says what is predicted: a number, a class (text, booleans or whole numbers), or the
+    declared quantiles of a number, with one model a quantile. ``scorer`` alone decides;
+    ``also_score`` are kept beside it. Names are scikit-learn's, of which more is better, or the
+    errors ``rmse``, ``mae`` (regression), ``log_loss`` (classification) and ``pinball``
+    (quantile), of which less is better.
     """
 
-    candidates: Annotated[dict[Slug, CandidateConfig], Field(min_length=1)]
-    baseline: Literal["mean", "median"] = "mean"
-    scorer: Literal["rmse", "mae"] = "rmse"
+    task: Task = "regression"
+    quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        default=(), description="of task: quantile, ascending; for example [0.1, 0.5, 0.9]"
+    )
+    weight: Name | None = Field(
+        default=None,
+        description="a numeric column of the features or of preprocess.carry, at least 0 in every "
+        "row: what the row counts in fits, baselines and scores",
+    )
+
+    preset: Preset | None = Field(
+        default=None, description="default candidates; those of candidates with equal names win"
+    )
+    candidates: dict[Slug, CandidateConfig] = Field(default={})
+    baseline: Literal["mean", "median"] = Field(
+        default="mean",
+        description="of task: regression; the others have the shares of the classes, or the "
+        "quantiles, of a segment's training rows",
+    )
+    scorer: Name = Field(
+        default="rmse",
+        description="decides; by default rmse, log_loss or pinball, by task",
+    )
+    also_score: tuple[Name, ...] = Field(
+        default=(), description="kept in the leaderboard and measured on the held-out rows"
+    )
+    select: Select = Field(
+        default="best",
+        description="one_standard_error takes the simplest candidate that is about as good as the "
+        "best: pooled before own, then in the order in which the candidates are declared",
+    )
     min_rows: Count = Field(
         default=200, description="training rows under which a segment gets no model of its own"
     )
@@ -65,6 +135,44 @@ class TrainConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     max_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     fit_timeout_seconds: Annotated[float, Field(gt=0)] = 600
+
+    @model_validator(mode="after")
+    def _scorer_of_the_task(self) -> TrainConfig:
+        if "scorer" not in self.model_fields_set:
+            # The section is frozen for all others; a validator is the last hand on it.
+            object.__setattr__(self, "scorer", SCORERS[self.task])
+        return self
+
+    @model_validator(mode="after")
+    def _quantiles_of_the_task(self) -> TrainConfig:
+        if (self.task == "quantile") != bool(self.quantiles):
+            raise ValueError(
+                "task: quantile and quantiles go together. "
+                f"Got task {self.task!r} and quantiles {list(self.quantiles)} instead"
+            )
+        if list(self.quantiles) != sorted(set(self.quantiles)):
+            raise ValueError(
+                f"quantiles must ascend, each once. Got {list(self.quantiles)} instead"
+            )
+        if len({self.scorer, *self.also_score}) < 1 + len(self.also_score):
+            raise ValueError(
+                "scorer and also_score must name each scorer once. "
+                f"Got {self.scorer}, {', '.join(self.also_score)} instead"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _any_candidate(self) -> TrainConfig:
+        if self.preset is not None and self.task == "quantile":
+            raise ValueError(
+                "preset has no candidates that fit quantiles: name some in candidates. "
+                f"Got preset {self.preset!r} instead"
+            )
+        if self.preset is None and not self.candidates:
+            raise ValueError(
+                "must have candidates, or a preset: fast, standard or thorough. Got neither instead"
+            )
+        return self
 
     @model_validator(mode="after")
     def _not_the_baseline(self) -> TrainConfig:

@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError, DataRefused
 
 SPLIT = "split"
 _COUNTABLE = (T.NumericType, T.BooleanType)
+_CLASSES = (T.StringType, T.BooleanType)
 _ORDERED = (T.TimestampType, T.TimestampNTZType, T.DateType)
 
 
@@ -37,8 +38,9 @@ def feature_table(frame: DataFrame, config: PreprocessConfig) -> DataFrame:
 
     Returns:
         ``config.columns`` in order and ``split``. Numeric features and the target are doubles
-        (NaN becomes null), categorical features and segment columns strings, ``time`` a UTC
-        timestamp, keys as they are. ``split`` is ``test`` from ``config.split.test_from`` on,
+        (NaN becomes null), but a target of text or booleans, which names classes, is as it is;
+        categorical features and segment columns are strings, ``time`` a UTC timestamp, keys as
+        they are. ``split`` is ``test`` from ``config.split.test_from`` on,
         else ``train``.
 
     Raises:
@@ -48,7 +50,9 @@ def feature_table(frame: DataFrame, config: PreprocessConfig) -> DataFrame:
     prepare_session(frame.sparkSession)
     _check_columns(frame, config)
     strings = {*config.features.categorical, *config.segment}
-    doubles = {*config.features.numeric, config.target}
+    doubles = {*config.features.numeric, *config.carry}
+    if not isinstance(frame.schema[config.target].dataType, _CLASSES):
+        doubles.add(config.target)
 
     def cast(name: str) -> Column:
         column = F.col(f"`{name}`")
@@ -75,7 +79,8 @@ def check_rows(table: DataFrame, config: PreprocessConfig) -> Segments:
             have one key. The message shows one of them.
     """
     names = list(config.segment)
-    infinite = [F.abs(name) == float("inf") for name in (config.target, *config.features.numeric)]
+    numbers = [f.name for f in table.schema if isinstance(f.dataType, T.DoubleType)]
+    infinite = [F.abs(name) == float("inf") for name in numbers if name not in config.key]
     strings = [F.coalesce(F.octet_length(name), F.lit(0)) for name in _strings(table)]
     broken = {
         "time": F.col(config.time).isNull(),
@@ -112,7 +117,9 @@ def _check_columns(frame: DataFrame, config: PreprocessConfig) -> None:
     missing = [name for name in config.columns if name not in frame.columns]
     problems = [f"step {config.output}: {p}" for p in describe_missing(missing, frame.columns)]
     types = {field.name: field.dataType for field in frame.schema.fields}
-    for name in (config.target, *config.features.numeric):
+    for name in (config.target, *config.features.numeric, *config.carry):
+        if name == config.target and isinstance(types.get(name), _CLASSES):
+            continue
         if name in types and not isinstance(types[name], _COUNTABLE):
             problems.append(f"{name} must be a number. Got {types[name].simpleString()} instead")
     for name in (*config.key, *config.segment, *config.features.categorical):
@@ -122,7 +129,7 @@ def _check_columns(frame: DataFrame, config: PreprocessConfig) -> None:
         found = types[config.time].simpleString()
         problems.append(f"time: {config.time} must be a timestamp or a date. Got {found} instead")
     for name in {*config.segment, *config.features.categorical, config.time} & {
-        config.target,
+        *(() if isinstance(types.get(config.target), _CLASSES) else (config.target,)),
         *config.features.numeric,
     }:
         problems.append(f"{name} is a number in one role and none in another")

@@ -48,8 +48,12 @@ def profile_features(files: Sequence[str | Path], config: PreprocessConfig) -> S
     every = max(-(-dataset.count_rows() // MAX_ROWS), 1)
     test = pc.equal(_read(dataset, SPLIT, every), "test").to_numpy(zero_copy_only=False)
     splits = {"train": ~test, "test": test}
-    target = _floats(_read(dataset, config.target, every))
-    columns: Statistics = {config.target: _numeric(target, splits) | {"role": "target"}}
+    values = _read(dataset, config.target, every)
+    named = pa.types.is_string(values.type) or pa.types.is_boolean(values.type)
+    described = _categorical(_text(values), splits) if named else _numeric(_floats(values), splits)
+    columns: Statistics = {config.target: described | {"role": "target"}}
+    # Of classes, whether a row has the most frequent one: what gives that away is suspicious.
+    target = _is_most_frequent(_text(values)) if named else _floats(values)
     suspicious = []
     for name in config.features.names:
         values = _read(dataset, name, every)
@@ -78,6 +82,17 @@ def _read(dataset: ds.Dataset, name: str, every: int) -> pa.Array:
 def _floats(column: pa.Array) -> Floats:
     """Values as float64, null as NaN; the feature table itself holds no NaN."""
     return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _text(column: pa.Array) -> pa.Array:
+    return column.cast(pa.string())
+
+
+def _is_most_frequent(names: pa.Array) -> Floats:
+    """1 or 0, null as NaN."""
+    counted = pc.value_counts(names.drop_null()).to_pylist()
+    most = max(counted, key=lambda item: item["counts"])["values"] if counted else None
+    return _floats(pc.equal(names, pa.scalar(most, pa.string())).cast(pa.int8()))
 
 
 def _numeric(values: Floats, splits: dict[str, Mask]) -> Statistics:

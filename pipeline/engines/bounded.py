@@ -33,9 +33,14 @@ def task_options(tasks: TasksConfig) -> dict[str, Any]:
         # Ray would retry a task that runs out of memory for ever; retries are the caller's.
         "max_retries": 0,
     }
-    if tasks.memory is not None:
-        options["memory"] = parse_bytes(tasks.memory)
+    if (memory := task_memory(tasks)) is not None:
+        options["memory"] = memory
     return options
+
+
+def task_memory(tasks: TasksConfig) -> int | None:
+    """Bytes that a task books, if the configuration says so."""
+    return parse_bytes(tasks.memory) if tasks.memory else None
 
 
 def run_bounded(

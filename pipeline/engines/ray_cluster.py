@@ -16,6 +16,7 @@ from pipeline.config.engines import RayConfig
 from pipeline.engines.deadline import deadline, stdout_to_stderr
 from pipeline.engines.resources import Machine, ResourcePlan
 from pipeline.errors import EngineError
+from pipeline.interrupts import kept_handlers, noticed
 
 LOOPBACK = "127.0.0.1"
 
@@ -94,6 +95,7 @@ def start_ray(
             _environment(environment),
             _loopback_only(config.address is None),
             _no_dashboard(config.address is None and not config.dashboard),
+            kept_handlers(),
             _kept_sigterm(),
         ):
             _knock(config.address, timeout_seconds)
@@ -124,7 +126,8 @@ def stop_ray() -> None:
     """Disconnect; an embedded Ray and everything in it ends with that."""
     import ray
 
-    with stdout_to_stderr():
+    noticed()  # also where a start that was interrupted raised something else
+    with kept_handlers(), stdout_to_stderr():
         ray.shutdown()
 
 

@@ -26,6 +26,7 @@ from pipeline.engines.resources import (
 from pipeline.engines.scratch import Scratch, new_scratch
 from pipeline.engines.spill import SpillGuard
 from pipeline.errors import EngineError
+from pipeline.interrupts import noticed
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -83,6 +84,7 @@ class Engines:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        noticed()  # of an interruption: what follows shall not be cut short
         self.close()
 
     @property

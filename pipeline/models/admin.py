@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
 from pipeline.config import PipelineConfig
+from pipeline.models.card import read_cards
 from pipeline.models.registry import Registry
 from pipeline.models.version import Version
 
@@ -40,9 +42,19 @@ def show_version(config: PipelineConfig, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def promote(config: PipelineConfig, version: str) -> dict[str, Any]:
-    """Make a version the champion by hand."""
-    return asdict(registry_of(config).promote(version, reason="by hand"))
+def show_cards(config: PipelineConfig, name: str) -> list[dict[str, Any]]:
+    """The model cards of a version; ``champion`` is the version in use."""
+    registry = registry_of(config)
+    version = registry.champions() if name == "champion" else registry.show(name)
+    return read_cards(config.store_path, config.name, version) if version else []
+
+
+def promote(
+    config: PipelineConfig, version: str, segments: Collection[str] | None = None
+) -> dict[str, Any]:
+    """Make a version the champion by hand, of all segments or of some (their keys)."""
+    some = list(segments) if segments else None
+    return asdict(registry_of(config).promote(version, segments=some, reason="by hand"))
 
 
 def rollback(config: PipelineConfig) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.models.entry import ModelEntry, Scope
+from pipeline.models.entry import ModelEntry, Prediction, Scope
 from pipeline.store import Artifact
 from pipeline.store.layout import write_text
 
@@ -16,13 +16,16 @@ CHAMPIONS = "champions.json"
 
 @dataclass(frozen=True)
 class ChampionRecord:
-    """One segment's champion. Scores are errors in the target's unit; lower is better.
+    """One segment's champion. Scores are those of the scorer that decides.
 
     Attributes:
         label: the segment, for people.
-        baseline: the constant that the segment's baseline predicts.
+        baseline: what the segment's baseline predicts.
         file: the model below the artifact's folder; None where a baseline is the champion.
         constant: what that baseline predicts.
+        classes, quantiles: what the model's outputs stand for; none of a regression.
+        member: the model's name, if the file is a bundle of many.
+        fold_scores: the score on each of ``folds``; empty in files written before it was kept.
     """
 
     label: str
@@ -34,10 +37,14 @@ class ChampionRecord:
     baseline_score: float | None
     folds: tuple[int, ...]
     rows_train: int
-    baseline: float
+    baseline: Prediction
     file: str | None
     sha256: str | None
-    constant: float | None
+    constant: Prediction | None
+    classes: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
+    member: str | None = None
+    fold_scores: tuple[float, ...] = ()
 
     @property
     def model(self) -> str:
@@ -60,7 +67,8 @@ def read_champions(folder: Path) -> dict[str, ChampionRecord]:
     champions = {}
     for key, record in found.items():
         del record["model"]
-        champions[key] = ChampionRecord(**{**record, "folds": tuple(record["folds"])})
+        tuples = {name: tuple(v) for name, v in record.items() if isinstance(v, list)}
+        champions[key] = ChampionRecord(**{**record, **tuples})
     return champions
 
 
@@ -76,8 +84,11 @@ def model_entries(train: Artifact) -> dict[str, ModelEntry]:
             created_at=manifest.started_at,
             file=f"artifacts/train/{manifest.fingerprint}/{record.file}" if record.file else None,
             sha256=record.sha256,
+            member=record.member,
             constant=record.constant,
             fallback=record.fallback,
+            classes=record.classes,
+            quantiles=record.quantiles,
             metrics={"mean_score": record.mean_score, "baseline_score": record.baseline_score},
         )
         for key, record in read_champions(train.folder).items()

@@ -20,6 +20,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 Scope: TypeAlias = Literal["own", "pooled", "baseline"]
 """Where a model was fitted: on its segment, on all segments, or nowhere (a constant)."""
 
+Prediction: TypeAlias = float | tuple[float, ...]
+"""What a baseline says of every row: a number, or one a class or a quantile."""
+
 
 @dataclass(frozen=True)
 class ModelEntry:
@@ -34,9 +37,12 @@ class ModelEntry:
         file: path of the model, relative to the store; None for a constant.
         sha256: of the model's bytes.
         member: the model's name, if the file is a bundle.
-        constant: the one prediction of a baseline, in the target's unit.
+        constant: the one prediction of a baseline: a number in the target's unit, the share of
+            each class, or one number a quantile.
         fallback: why the choice was narrowed, or None.
         metrics: scores, in the target's unit, by name.
+        classes: what the model tells apart, as text, sorted; of classification only.
+        quantiles: what the model predicts, ascending; of quantile only.
     """
 
     segment: str
@@ -47,11 +53,16 @@ class ModelEntry:
     file: str | None = None
     sha256: str | None = None
     member: str | None = None
-    constant: float | None = None
+    constant: Prediction | None = None
     fallback: str | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("constant", "classes", "quantiles"):
+            if isinstance(value := getattr(self, name), list):  # as JSON gives it back
+                object.__setattr__(self, name, tuple(value))
         if (self.file is None) == (self.constant is None):
             raise StoreError(f"Model of segment {self.segment}: must be a file or a constant.")
         if self.file is not None:
@@ -68,12 +79,16 @@ class ModelEntry:
         return self.candidate if self.scope == "baseline" else f"{self.scope}:{self.candidate}"
 
     @property
-    def identity(self) -> tuple[str | None, str | None, float | None]:
+    def identity(self) -> tuple[object, ...]:
         """Equal for entries that are the same model."""
-        return self.file, self.member, self.constant
+        return self.file, self.member, self.constant, self.classes
 
     def record(self) -> dict[str, Any]:
         record = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("classes", "quantiles"):
+            # Left out of other tasks' records, whose hash names their version.
+            if not record[name]:
+                del record[name]
         return {**record, "metrics": dict(self.metrics)}
 
 
@@ -85,7 +100,7 @@ def load_entry(entry: ModelEntry, store: Path) -> BaseEstimator:
             store through a link.
     """
     if entry.constant is not None:
-        return constant_model(entry.constant)
+        return constant_model(entry.constant, entry.classes)
     assert entry.file is not None and entry.sha256 is not None  # __post_init__ saw to it
     path = (store / entry.file).resolve()
     if not path.is_relative_to(store.resolve()):

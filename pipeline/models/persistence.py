@@ -28,6 +28,7 @@ TRUSTED_TYPES = frozenset(
         "sklearn._loss.loss.HalfTweedieLoss",
         "sklearn._loss.loss.HalfTweedieLossIdentity",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
         "sklearn.gaussian_process.kernels.ConstantKernel",
         "sklearn.gaussian_process.kernels.Product",
         "sklearn.gaussian_process.kernels.RBF",
@@ -35,16 +36,26 @@ TRUSTED_TYPES = frozenset(
         "sklearn.metrics._dist_metrics.EuclideanDistance64",
         "sklearn.metrics._dist_metrics.ManhattanDistance64",
         "sklearn.metrics._dist_metrics.MinkowskiDistance64",
+        "sklearn.model_selection._split.KFold",  # of target encoding
         "sklearn.neighbors._ball_tree.BallTree",
         "sklearn.neighbors._kd_tree.KDTree",
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.tree._tree.Tree",
+        # A dictionary whose keys are attributes too; models of quantiles hold their parts in one.
+        "sklearn.utils._bunch.Bunch",
         "numpy.dtype",
         # Histogram boosting with categories keeps a partial of check_array. The function that a
         # partial holds is audited by its own name, so this opens the door for no other.
         "functools.partial",
         "sklearn.utils.validation.check_array",
+        # The extras: their boosters keep the model in the library's own format (text of LightGBM,
+        # UBJSON of XGBoost), which is parsed and holds no code.
+        "collections.OrderedDict",
+        "lightgbm.basic.Booster",
+        "lightgbm.sklearn.LGBMRegressor",
+        "xgboost.core.Booster",
+        "xgboost.sklearn.XGBRegressor",
     }
 )
 """What the estimators of ``pipeline.training.estimators`` need beyond the types skops trusts."""

@@ -25,10 +25,11 @@ class Champion:
     spread: float | None
     baseline: float | None
     fallback: str | None
+    greater_is_better: bool = False
 
     @property
     def gain(self) -> float | None:
-        return gain(self.score, self.baseline)
+        return gain(self.score, self.baseline, self.greater_is_better)
 
 
 def read_champions(inputs: ReportInputs) -> list[Champion]:
@@ -47,6 +48,7 @@ def read_champions(inputs: ReportInputs) -> list[Champion]:
             spread=number(item, "std_score"),
             baseline=number(item, "baseline_score"),
             fallback=text(item, "fallback"),
+            greater_is_better=inputs.greater_is_better,
         )
         for key, item in found.items()
     ]

@@ -119,8 +119,12 @@ def plural(value: float, one: str, many: str | None = None) -> str:
     return f"{count(value)} {one if round(value) == 1 else many or one + 's'}"
 
 
-def gain(score: float | None, baseline: float | None) -> float | None:
-    """Share by which an error lies below the baseline's; negative where it is worse."""
-    if score is None or baseline is None or baseline <= 0:
+def gain(
+    score: float | None, baseline: float | None, greater_is_better: bool = False
+) -> float | None:
+    """Share by which a score is better than the baseline's; negative where it is worse."""
+    if score is None or baseline is None or baseline == 0:
         return None
-    return 1 - score / baseline
+    if greater_is_better:
+        return (score - baseline) / abs(baseline)
+    return 1 - score / baseline if baseline > 0 else None

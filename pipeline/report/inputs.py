@@ -8,6 +8,12 @@ from typing import Any
 
 from pipeline.report.pick import listing, mapping, text
 
+_MEASURES = {
+    "regression": ("rmse", "RMSE"),
+    "classification": ("log_loss", "Log loss"),
+    "quantile": ("pinball", "Pinball loss"),
+}
+
 STAGES = ("ingest", "preprocess", "convert", "train", "infer", "report")
 
 
@@ -22,6 +28,7 @@ class ReportInputs:
         events: lines of ``events.jsonl``, in order.
         manifests: manifest by stage.
         folders: artifact folder by stage.
+        card: the model card of the train artifact.
         segments_shown: rows at most in a table or plot of segments.
         profile_columns: columns at most in the data profile.
     """
@@ -32,6 +39,7 @@ class ReportInputs:
     events: list[dict[str, Any]] = field(default_factory=list)
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
     segments_shown: int = 40
     profile_columns: int = 60
 
@@ -69,6 +77,25 @@ class ReportInputs:
     @property
     def target_unit(self) -> str:
         return self.units.get(self.target or "", "")
+
+    @property
+    def task(self) -> str:
+        """``regression``, ``classification`` or ``quantile``."""
+        return text(self.metrics("train"), "task") or "regression"
+
+    @property
+    def measure(self) -> tuple[str, str]:
+        """The error that sums up the held-out test: its key in the metrics, and its name."""
+        return _MEASURES.get(self.task, _MEASURES["regression"])
+
+    @property
+    def measure_unit(self) -> str:
+        return "" if self.task == "classification" else self.target_unit
+
+    @property
+    def greater_is_better(self) -> bool:
+        """Of the scores that decided in training."""
+        return self.metrics("train").get("greater_is_better") is True
 
     @property
     def scorer(self) -> str:

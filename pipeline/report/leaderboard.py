@@ -28,7 +28,7 @@ class Standing:
 def standings(inputs: ReportInputs) -> list[Standing]:
     """The candidates, most wins first.
 
-    Ranks compare the mean scores (an error: less is better) of a segment's candidates; a pooled
+    Ranks compare the mean scores of a segment's candidates; a pooled
     candidate has a score in every segment, but was fitted only once a fold (segment ``*``).
     """
     wins = mapping(inputs.metrics("train"), "champions_by_candidate")
@@ -41,7 +41,9 @@ def standings(inputs: ReportInputs) -> list[Standing]:
     made = fits[(fits["scope"] == "own") | (fits["segment"] == "*")]
     scored = fits[fits["segment"] != "*"]
     means = scored.groupby(["segment", "candidate"], dropna=False)["score"].mean()
-    ranks = means.groupby("segment", dropna=False).rank(method="min")
+    ranks = means.groupby("segment", dropna=False).rank(
+        method="min", ascending=not inputs.greater_is_better
+    )
     by_name = pd.DataFrame(
         {
             "rank": ranks.groupby("candidate").mean(),

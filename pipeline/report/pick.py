@@ -45,5 +45,11 @@ def numbers(data: Any, *path: str) -> list[float]:
     return [value for item in listing(data, *path) if (value := number(item)) is not None]
 
 
+def interval(data: Any, name: str) -> tuple[float, float] | None:
+    """The (low, high) under ``intervals`` and a name; None where it was not computed."""
+    found = numbers(data, "intervals", name)
+    return (found[0], found[1]) if len(found) == 2 else None
+
+
 def records(data: Any, *path: str) -> list[dict[str, Any]]:
     return [item for item in listing(data, *path) if isinstance(item, dict)]

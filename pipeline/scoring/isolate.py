@@ -25,7 +25,7 @@ class Outcome:
     """What came of a batch.
 
     Attributes:
-        predictions: (n_samples,) NaN where there is none.
+        predictions: (n_samples,), or a column a class or quantile; NaN where there is none.
         reasons: why, by position in the batch; the rows that are quarantined.
     """
 
@@ -33,25 +33,29 @@ class Outcome:
     reasons: dict[int, str] = field(default_factory=dict)
 
 
-def predict_batch(predict: Predict, X: pd.DataFrame, max_calls: int = MAX_CALLS) -> Outcome:
+def predict_batch(
+    predict: Predict, X: pd.DataFrame, max_calls: int = MAX_CALLS, shape: tuple[int, ...] = ()
+) -> Outcome:
     """Predict all rows that can be predicted.
 
     A batch that raises is halved until the rows that raise are alone. MemoryError and interrupts
     are not a row's fault and are raised.
 
     Args:
-        predict: (n_samples, n_features) → (n_samples,).
+        predict: (n_samples, n_features) → (n_samples, *shape).
         X: the rows.
         max_calls: bound on the calls of ``predict``.
+        shape: of what is predicted for one row.
     """
-    outcome = Outcome(np.full(len(X), np.nan))
+    outcome = Outcome(np.full((len(X), *shape), np.nan))
     waiting = [(0, len(X))] if len(X) else []
     calls = 0
     while waiting:
         start, stop = waiting.pop()
         calls += 1
         try:
-            predicted = np.asarray(predict(X.iloc[start:stop]), dtype=np.float64).reshape(-1)
+            predicted = np.asarray(predict(X.iloc[start:stop]), dtype=np.float64)
+            predicted = predicted.reshape(-1, *shape)
             if len(predicted) != stop - start:
                 raise ValueError(f"{len(predicted)} predictions for {stop - start} rows")
         except MemoryError:
@@ -76,5 +80,6 @@ def _quarantine(outcome: Outcome, start: int, stop: int, error: Exception) -> No
 
 
 def _quarantine_non_finite(outcome: Outcome) -> None:
-    for row in np.flatnonzero(~np.isfinite(outcome.predictions)).tolist():
+    finite = np.isfinite(outcome.predictions).reshape(len(outcome.predictions), -1).all(axis=1)
+    for row in np.flatnonzero(~finite).tolist():
         outcome.reasons.setdefault(row, f"the prediction is {outcome.predictions[row]}")

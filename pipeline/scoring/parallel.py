@@ -12,7 +12,7 @@ from pipeline.config.engines import TasksConfig
 from pipeline.engines.bounded import run_bounded, task_options
 from pipeline.errors import StageFailed
 from pipeline.scoring.drift import Profile
-from pipeline.scoring.tasks import Scored, ScoreSettings, profile_block, score_block
+from pipeline.scoring.tasks import Scored, ScoreSettings, profile_block, score_block, score_held_out
 from pipeline.training.result import error_text
 from pipeline.training.settings import FitSettings
 
@@ -95,6 +95,23 @@ def score_blocks(
             )
         waiting.append(end.item)
     return [(item, done[item.number]) for item in work]
+
+
+def held_out_scores(
+    settings: ScoreSettings, results: Sequence[tuple[BlockWork, Scored]], tasks: TasksConfig
+) -> dict[str, float | None]:
+    """See :func:`~pipeline.scoring.tasks.score_held_out`; one task, which reads the files again.
+
+    Nothing is read for a plain regression, whose errors are sums over rows.
+    """
+    import ray
+
+    if settings.objective.identity in ("rmse", "mae"):
+        return {}
+    paths = [str(item.predictions) for item, _ in results]
+    remote = ray.remote(**task_options(tasks))(score_held_out)
+    found: dict[str, float | None] = ray.get(remote.remote(settings, paths))
+    return found
 
 
 def timeline(results: Sequence[tuple[BlockWork, Scored]], started: float) -> list[dict[str, Any]]:

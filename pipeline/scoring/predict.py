@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipeline.errors import StoreError
 from pipeline.models.entry import ModelEntry
 from pipeline.models.version import DEFAULT
 from pipeline.scoring.isolate import predict_batch
+from pipeline.scoring.outputs import Outputs
 from pipeline.training.matrix import Floats, to_features
 from pipeline.training.segments import segment_codes
 from pipeline.training.threads import limited
@@ -59,7 +61,10 @@ def score_table(
 
     Returns:
         predictions: the columns of ``keep``, then ``segment`` (its key), ``prediction`` (float64,
-            finite, the target's unit) and ``model``; rows in the table's order.
+            finite, the target's unit) and ``model``; rows in the table's order. Of classes the
+            prediction is the likeliest one's text, and of each class there is a column
+            ``probability_<class>``; of quantiles there is a column ``quantile_<level>`` each.
+            See :class:`~pipeline.scoring.outputs.Outputs`.
         quarantined: all columns of the rows without a prediction, then ``reason``. Rows in =
             predictions + quarantined.
 
@@ -69,7 +74,8 @@ def score_table(
     """
     codes, keys = segment_codes(table, segment)
     entries = [_entry(champions, key) for key in keys]
-    predictions = np.full(table.num_rows, np.nan)
+    outputs = Outputs.of(champions.values())
+    predictions = np.full((table.num_rows, *outputs.shape), np.nan)
     reasons: dict[int, str] = {}
     for route in _routes(codes, entries):
         model = load_model(route.entry)
@@ -78,11 +84,11 @@ def score_table(
                 _pick(table, rows), numeric=features.numeric, categorical=features.categorical
             )
             with limited(threads):
-                outcome = predict_batch(model.predict, X)
+                outcome = predict_batch(partial(outputs.predict, model), X, shape=outputs.shape)
             predictions[rows] = outcome.predictions
             reasons.update({int(rows[at]): why for at, why in outcome.reasons.items()})
     labels = [_label(champions, key, entry) for key, entry in zip(keys, entries, strict=True)]
-    return _split(table, keep, codes, keys, labels, predictions, reasons)
+    return _split(table, keep, codes, keys, labels, outputs, predictions, reasons)
 
 
 def _entry(champions: Mapping[str, ModelEntry], key: str) -> ModelEntry:
@@ -129,6 +135,7 @@ def _split(
     codes: Rows,
     keys: Sequence[str],
     labels: Sequence[str],
+    outputs: Outputs,
     predictions: Floats,
     reasons: Mapping[int, str],
 ) -> tuple[pa.Table, pa.Table]:
@@ -139,7 +146,7 @@ def _split(
     predicted = kept if not len(bad) else kept.filter(pa.array(good))
     added = {
         "segment": _text(codes[good], keys),
-        "prediction": pa.array(predictions[good]),
+        **outputs.columns(predictions[good]),
         "model": _text(codes[good], labels),
     }
     for name, values in added.items():

@@ -5,23 +5,34 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from sklearn.base import BaseEstimator
 
+from pipeline.config.infer import IntervalsConfig
 from pipeline.config.preprocess import FeaturesConfig
-from pipeline.models.entry import ModelEntry, load_entry
+from pipeline.models.entry import ModelEntry, Prediction
+from pipeline.scoring.bootstrap import Hashes, Sums, row_hashes
+from pipeline.scoring.classes import Reliability, class_stats, reliability
 from pipeline.scoring.drift import Counts, Profile, count_rows, profile
+from pipeline.scoring.intervals import error_sums
+from pipeline.scoring.loaded import loaded_model
 from pipeline.scoring.metrics import BlockStats, block_stats
+from pipeline.scoring.outputs import Outputs
 from pipeline.scoring.predict import score_table
+from pipeline.scoring.quantiles import quantile_stats
+from pipeline.training.labels import class_codes
+from pipeline.training.matrix import Floats, numbers, weights_of
+from pipeline.training.objective import PLAIN, Objective
+from pipeline.training.scorers import score_all
 from pipeline.training.segments import ALL
 from pipeline.training.settings import FitSettings
 
@@ -33,15 +44,18 @@ class ScoreSettings:
     Attributes:
         store: the store's root; models are read from there.
         champions: by segment key.
-        baselines: the constant of each segment's baseline, by key.
+        baselines: what each segment's baseline predicts, by key.
         keep: columns that go with the predictions.
+        key: columns that name a row, whatever block it lies in.
         test_from: microseconds since 1970 UTC.
+        tracked: the segments that get intervals of their own.
     """
 
     store: Path
     champions: Mapping[str, ModelEntry]
-    baselines: Mapping[str, float]
+    baselines: Mapping[str, Prediction]
     keep: tuple[str, ...]
+    key: tuple[str, ...]
     segment: tuple[str, ...]
     target: str
     time: str
@@ -50,7 +64,14 @@ class ScoreSettings:
     rows: Literal["test", "all"]
     test_from: int
     batch_rows: int
+    intervals: IntervalsConfig
+    tracked: frozenset[str]
     threads: int = 1
+    objective: Objective = PLAIN
+
+    @property
+    def outputs(self) -> Outputs:
+        return Outputs(self.objective.classes, self.objective.quantiles)
 
 
 @dataclass(frozen=True)
@@ -60,7 +81,9 @@ class Scored:
     Attributes:
         stats, baseline: errors of the champions and of the baselines, by segment.
         periods: the same by calendar month of the time column, UTC.
+        sums: what the intervals of the errors are made from, by segment; of regressions.
         drift: rows in each bin of the training profile, by feature.
+        reliability: of classes, rows by their probability.
     """
 
     rows_in: int
@@ -70,9 +93,11 @@ class Scored:
     stats: BlockStats
     baseline: BlockStats
     periods: Mapping[str, tuple[BlockStats, BlockStats]]
+    sums: Mapping[str, Sums]
     drift: Mapping[str, Counts]
     started: float
     stopped: float
+    reliability: Reliability | None = None
     worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
 
 
@@ -90,7 +115,7 @@ def score_block(
     if not kept:
         _predict(settings, rows, Path(predictions), Path(quarantine))
     good = pq.read_table(predictions)
-    stats, baseline = _errors(good, settings.target)
+    stats, baseline = _errors(good, settings)
     return Scored(
         rows_in=rows.num_rows,
         rows_out=good.num_rows,
@@ -99,9 +124,11 @@ def score_block(
         stats=stats,
         baseline=baseline,
         periods=_by_month(good, settings),
+        sums=_sums(good, settings),
         drift=count_rows(rows, settings.profile),
         started=started,
         stopped=time.time(),
+        reliability=_reliability(good, settings),
     )
 
 
@@ -109,7 +136,7 @@ def _predict(settings: ScoreSettings, rows: pa.Table, predictions: Path, quarant
     good, bad = score_table(
         rows,
         settings.champions,
-        lambda entry: _model(settings.store, entry),
+        partial(loaded_model, settings.store),
         settings.features,
         settings.batch_rows,
         segment=settings.segment,
@@ -142,26 +169,16 @@ def wanted_rows(settings: ScoreSettings, table: pa.Table) -> pa.Table:
     return table.filter(pc.greater_equal(micros, settings.test_from))
 
 
-_models: dict[tuple[Any, ...], BaseEstimator] = {}
-"""A worker scores many blocks, and reading a model costs as much as scoring thousands of rows."""
-
-_MODELS_KEPT = 32
-
-
-def _model(store: Path, entry: ModelEntry) -> BaseEstimator:
-    key = (store, entry.identity, entry.sha256)
-    if key not in _models:
-        if len(_models) >= _MODELS_KEPT:
-            del _models[next(iter(_models))]
-        _models[key] = load_entry(entry, store)
-    return _models[key]
-
-
 def _with_baseline(good: pa.Table, settings: ScoreSettings) -> pa.Table:
+    return good.append_column("baseline", settings.outputs.prediction(_baseline(good, settings)))
+
+
+def _baseline(good: pa.Table, settings: ScoreSettings) -> Floats:
+    """(n_samples, *shape) what each row's baseline predicts."""
     codes, keys = _segments(good)
     default = settings.baselines[ALL]
-    constants = np.array([settings.baselines.get(key, default) for key in keys], dtype=np.float64)
-    return good.append_column("baseline", pa.array(constants[codes]))
+    constants = settings.outputs.baselines([settings.baselines.get(key, default) for key in keys])
+    return constants[codes]
 
 
 def _segments(good: pa.Table) -> tuple[npt.NDArray[np.int64], list[str]]:
@@ -170,18 +187,110 @@ def _segments(good: pa.Table) -> tuple[npt.NDArray[np.int64], list[str]]:
     return coded.indices.to_numpy().astype(np.int64), coded.dictionary.to_pylist()
 
 
-def _errors(good: pa.Table, target: str) -> tuple[BlockStats, BlockStats]:
+def _errors(good: pa.Table, settings: ScoreSettings) -> tuple[BlockStats, BlockStats]:
+    """Of the champions, and of the baselines."""
     codes, keys = _segments(good)
-    truth = good.column(target).cast(pa.float64()).to_numpy()
-    predicted = good.column("prediction").to_numpy()
-    baseline = good.column("baseline").to_numpy()
-    return block_stats(truth, predicted, codes, keys), block_stats(truth, baseline, codes, keys)
+    truth, weight = _truth(good, settings), _weight(good, settings)
+    levels = settings.objective.quantiles
+
+    def measured(values: Floats) -> BlockStats:
+        if settings.objective.classes:
+            return class_stats(truth, values, codes, keys, weight)
+        if levels:
+            return quantile_stats(truth, values, levels, codes, keys, weight)
+        return block_stats(truth, values, codes, keys, weight)
+
+    return measured(settings.outputs.values(good)), measured(_baseline(good, settings))
+
+
+def _truth(good: pa.Table, settings: ScoreSettings) -> Floats:
+    """(n_samples,) numbers, or positions of classes; NaN where unknown."""
+    column = good.column(settings.target)
+    if settings.objective.classes:
+        return class_codes(column, settings.target, settings.objective.classes)
+    return np.asarray(numbers(column), dtype=np.float64)
+
+
+def _weight(good: pa.Table, settings: ScoreSettings) -> Floats | None:
+    weight = settings.objective.weight
+    return None if weight is None else weights_of(good, weight)
+
+
+def _reliability(good: pa.Table, settings: ScoreSettings) -> Reliability | None:
+    if not settings.objective.classes:
+        return None
+    values = settings.outputs.values(good)
+    return reliability(_truth(good, settings), values, _weight(good, settings))
+
+
+def score_held_out(settings: ScoreSettings, paths: Sequence[str]) -> dict[str, float | None]:
+    """The scorers that no sum over rows gives, over the rows of all blocks together.
+
+    They are those of the configuration, and of classes the area under the ROC curve (of more
+    than two the macro mean of one class against the rest). Rows of classes not seen in training
+    are left out.
+
+    Returns:
+        By name, and ``baseline_<name>``; None where the rows allow none.
+    """
+    objective = settings.objective
+    names = [objective.scorer, *objective.also]
+    if objective.classes:
+        names.append("roc_auc" if len(objective.classes) == 2 else "roc_auc_ovr")
+    roles = [settings.target, "segment", "prediction", *settings.outputs.names]
+    wanted = [*roles, objective.weight] if objective.weight else roles
+    good = pa.concat_tables([pq.read_table(path, columns=wanted) for path in paths])
+    truth, weight = _truth(good, settings), _weight(good, settings)
+    known = np.isfinite(truth) & ~((truth < 0) & bool(objective.classes))
+    every = replace(objective, also=tuple(dict.fromkeys(names)))
+    weights = None if weight is None else weight[known]
+    sides = {"": settings.outputs.values(good), "baseline_": _baseline(good, settings)}
+    return {
+        f"{side}{name}": value
+        for side, values in sides.items()
+        for name, value in score_all(every, truth[known], values[known], weights).items()
+    }
+
+
+def _sums(good: pa.Table, settings: ScoreSettings) -> dict[str, Sums]:
+    if settings.objective.task != "regression":
+        return {}  # only errors of numbers have intervals
+    codes, keys = _segments(good)
+    return error_sums(
+        _truth(good, settings),
+        good.column("prediction").to_numpy(),
+        good.column("baseline").to_numpy(),
+        codes,
+        keys,
+        drawn_by(good, settings),
+        settings.intervals,
+        settings.tracked,
+        _weight(good, settings),
+    )
+
+
+def drawn_by(rows: pa.Table, settings: ScoreSettings) -> Hashes:
+    """(n_samples,) hashes of the rows' keys, or of their days where whole days are drawn."""
+    if settings.intervals.resample == "day":
+        micros = rows.column(settings.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+        columns = {"day": micros.to_numpy() // _DAY}
+    else:
+        # As text, so that a key stored as int32 in one file and int64 in another is one key.
+        columns = {
+            name: rows.column(name).cast(pa.string()).to_numpy(zero_copy_only=False)
+            for name in settings.key
+        }
+    return row_hashes(columns, settings.intervals.seed)
+
+
+_DAY = 86_400_000_000
+"""Microseconds."""
 
 
 def _by_month(good: pa.Table, settings: ScoreSettings) -> dict[str, tuple[BlockStats, BlockStats]]:
     months = pc.strftime(good.column(settings.time).cast(pa.timestamp("us", "UTC")), "%Y-%m")
     return {
-        month: _errors(good.filter(pc.equal(months, month)), settings.target)
+        month: _errors(good.filter(pc.equal(months, month)), settings)
         for month in sorted(pc.unique(months).to_pylist())
     }
 

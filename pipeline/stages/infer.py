@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import heapq
 import json
 import os
 import shutil
@@ -9,10 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.models.champions import model_entries, read_champions
+from pipeline.config.train import Task
+from pipeline.models.champions import ChampionRecord, model_entries, read_champions
+from pipeline.scoring.bootstrap import merge
+from pipeline.scoring.classes import Reliability
 from pipeline.scoring.drift import Profile, drift, merge_counts
+from pipeline.scoring.intervals import Intervals, by_segment, overall
 from pipeline.scoring.metrics import BlockStats
-from pipeline.scoring.parallel import BlockWork, score_blocks, timeline
+from pipeline.scoring.parallel import BlockWork, held_out_scores, score_blocks, timeline
 from pipeline.scoring.tasks import Scored, ScoreSettings
 from pipeline.stages.context import StageContext
 from pipeline.stages.dataset import open_dataset
@@ -21,6 +27,8 @@ from pipeline.store.card import DatasetCard
 from pipeline.store.fingerprint import digest
 from pipeline.store.layout import write_text
 from pipeline.training.folds import microseconds
+from pipeline.training.objective import Objective
+from pipeline.training.segments import ALL
 
 Results = list[tuple[BlockWork, Scored]]
 
@@ -41,6 +49,7 @@ def run(context: StageContext, folder: Path) -> Outcome:
         progress=context.progress,
         watch=context.engines.spill.check,
     )
+    scores = held_out_scores(settings, results, context.config.engines.tasks)
     for item, _ in results:
         _place(item.predictions, folder / "predictions" / f"part-{item.number:05d}.parquet")
         if item.quarantine.exists():
@@ -51,19 +60,22 @@ def run(context: StageContext, folder: Path) -> Outcome:
         rows_in=sum(scored.rows_in for _, scored in results),
         rows_out=sum(scored.rows_out for _, scored in results),
         rows_quarantined=sum(scored.rows_quarantined for _, scored in results),
-        metrics=_metrics(context, settings, results),
+        metrics=_metrics(context, settings, results, scores),
     )
 
 
 def _settings(context: StageContext, card: DatasetCard) -> ScoreSettings:
     train = context.artifacts["train"]
     champions = read_champions(train.folder)
+    objective = Objective.of(context.config.train, champions[ALL].classes)
+    weight = (objective.weight,) if objective.weight else ()
     profile = json.loads((train.folder / "profile.json").read_text(encoding="utf-8"))
     return ScoreSettings(
         store=context.store.root,
         champions=model_entries(train),
         baselines={key: champion.baseline for key, champion in champions.items()},
-        keep=tuple(dict.fromkeys((*card.key, card.time, *card.segment, card.target))),
+        keep=tuple(dict.fromkeys((*card.key, card.time, *card.segment, card.target, *weight))),
+        key=card.key,
         segment=card.segment,
         target=card.target,
         time=card.time,
@@ -72,8 +84,17 @@ def _settings(context: StageContext, card: DatasetCard) -> ScoreSettings:
         rows=context.config.infer.rows,
         test_from=microseconds(card.test_start),
         batch_rows=context.config.infer.batch_rows,
+        intervals=context.config.infer.intervals,
+        tracked=largest(champions, context.config.infer.intervals.segments),
         threads=max(1, int(context.config.engines.tasks.num_cpus)),
+        objective=objective,
     )
+
+
+def largest(champions: dict[str, ChampionRecord], number: int) -> frozenset[str]:
+    """The segments with most training rows, known before any row is scored."""
+    own = (key for key in champions if key != ALL)
+    return frozenset(heapq.nsmallest(number, own, key=lambda k: (-champions[k].rows_train, k)))
 
 
 def _keys(context: StageContext, card: DatasetCard, blocks: int) -> list[str]:
@@ -90,29 +111,49 @@ def _place(source: Path, target: Path) -> None:
     os.replace(source, target)
 
 
-def _metrics(context: StageContext, settings: ScoreSettings, results: Results) -> dict[str, Any]:
+_COMPARED: dict[Task, tuple[str, ...]] = {
+    "regression": ("rmse", "mae"),
+    "classification": ("log_loss", "accuracy", "balanced_accuracy", "brier"),
+    "quantile": ("pinball", "coverage"),
+}
+"""Measures that the baseline has beside the champions; of segments and months the first alone."""
+
+
+def _metrics(
+    context: StageContext,
+    settings: ScoreSettings,
+    results: Results,
+    scores: dict[str, float | None],
+) -> dict[str, Any]:
+    compared = _COMPARED[settings.objective.task]
+    first = compared[0]
     stats = sum((scored.stats for _, scored in results), BlockStats())
     baseline = sum((scored.baseline for _, scored in results), BlockStats())
     labels = {k: c.label for k, c in read_champions(context.artifacts["train"].folder).items()}
-    overall, plain = stats.overall().metrics(), baseline.overall().metrics()
+    total, plain = stats.overall().metrics(), baseline.overall().metrics()
     moved = drift(settings.profile, merge_counts([scored.drift for _, scored in results]))
+    sums, level = merge(scored.sums for _, scored in results), settings.intervals.level
+    segments = by_segment(sums, level)
     return {
         "overall": {
             "rows": sum(scored.rows_out for _, scored in results),
-            "rows_scored_against_truth": overall.pop("rows"),
-            **overall,
-            "baseline_rmse": plain["rmse"],
-            "baseline_mae": plain["mae"],
+            "rows_scored_against_truth": total.pop("rows"),
+            **scores,
+            **total,
+            **{f"baseline_{name}": plain[name] for name in compared},
+            **_intervals(overall(sums, level)),
         },
         "by_segment": {
             key: {
                 "label": labels.get(key, key),
                 **segment.metrics(),
-                "baseline_rmse": baseline.segments[key].metrics()["rmse"],
+                f"baseline_{first}": baseline.segments[key].metrics()[first],
+                **_intervals(segments.get(key)),
             }
             for key, segment in stats.segments.items()
         },
-        "by_period": _by_period(results),
+        "by_period": _by_period(results, compared),
+        **_reliability(results),
         "drift": {
             name: {
                 "psi": column.psi,
@@ -125,7 +166,19 @@ def _metrics(context: StageContext, settings: ScoreSettings, results: Results) -
     }
 
 
-def _by_period(results: Results) -> list[dict[str, Any]]:
+def _reliability(results: Results) -> dict[str, Any]:
+    found = [scored.reliability for _, scored in results if scored.reliability is not None]
+    return {"reliability": sum(found, Reliability()).record()} if found else {}
+
+
+def _intervals(found: Intervals | None) -> dict[str, Any]:
+    """``{"intervals": {name: [low, high]}}``; nothing where there are too few rows."""
+    if found is None:
+        return {}
+    return {"intervals": {name: list(pair) for name, pair in dataclasses.asdict(found).items()}}
+
+
+def _by_period(results: Results, compared: tuple[str, ...]) -> list[dict[str, Any]]:
     months = sorted({month for _, scored in results for month in scored.periods})
     nothing = (BlockStats(), BlockStats())
     rows = []
@@ -137,9 +190,8 @@ def _by_period(results: Results) -> list[dict[str, Any]]:
             {
                 "period": month,
                 "rows": model["rows"],
-                "rmse": model["rmse"],
-                "mae": model["mae"],
-                "baseline_rmse": plain["rmse"],
+                **{name: model[name] for name in compared},
+                f"baseline_{compared[0]}": plain[compared[0]],
             }
         )
     return rows

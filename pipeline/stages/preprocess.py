@@ -85,7 +85,7 @@ def _split(config: PipelineConfig, folder: Path) -> dict[str, Any]:
     """The plan of the split, with the rows on each side of every border."""
     plan, split = config.preprocess, config.preprocess.split
     table = pq.read_table(folder, columns=[plan.time, plan.target])
-    labelled = np.isfinite(table.column(plan.target).to_numpy())
+    labelled = table.column(plan.target).is_valid().to_numpy()  # infinite ones were refused
     times = table.column(plan.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
     test = times >= microseconds(split.test_from)
     train_times = times[~test & labelled]

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from pipeline.models.card import model_card
 from pipeline.report.inputs import ReportInputs
 from pipeline.report.page import render
 from pipeline.stages.context import StageContext
@@ -24,6 +25,7 @@ def run(context: StageContext, folder: Path) -> Outcome:
         events=[json.loads(line) for line in lines],
         manifests={s: dataclasses.asdict(a.manifest) for s, a in context.artifacts.items()},
         folders={stage: artifact.folder for stage, artifact in context.artifacts.items()},
+        card=model_card({stage: a.manifest for stage, a in context.artifacts.items()}),
         segments_shown=config.report.segments_shown,
         profile_columns=config.report.profile_columns,
     )

@@ -7,13 +7,19 @@ import json
 import os
 import shutil
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.config import PipelineConfig
+from pipeline.engines.bounded import task_memory
+from pipeline.errors import ConfigError, DataRefused
 from pipeline.models.champions import ChampionRecord, write_champions
+from pipeline.models.entry import Prediction
 from pipeline.scoring.parallel import profile_blocks
 from pipeline.stages.context import StageContext
 from pipeline.stages.dataset import open_dataset
@@ -21,31 +27,57 @@ from pipeline.store.artifact import Outcome
 from pipeline.store.card import DatasetCard
 from pipeline.store.layout import write_text
 from pipeline.training.candidates import check_candidates
-from pipeline.training.failures import check_failures, error_counts
+from pipeline.training.expand import declared_candidates, expand_candidates
+from pipeline.training.failures import check_failures, error_counts, made_fits
+from pipeline.training.finals import SavedModel, Winner
 from pipeline.training.folds import microseconds
+from pipeline.training.index import SegmentIndex
 from pipeline.training.journal import FitJournal
+from pipeline.training.objective import Objective, greater_is_better
 from pipeline.training.parallel import ParallelTraining
-from pipeline.training.result import GLOBAL_BASELINE, FitResult, leaderboard
-from pipeline.training.segments import ALL, segment_id, segment_values
+from pipeline.training.result import GLOBAL_BASELINE, LEADERBOARD, from_table, in_order, published
+from pipeline.training.scorers import check_scorers
+from pipeline.training.segments import ALL, segment_id, segment_label
 from pipeline.training.selection import Champion, choose_champions
 from pipeline.training.settings import FitSettings
+from pipeline.training.survey import survey_blocks
 
 
 def check(config: PipelineConfig) -> None:
-    """Find candidates that cannot be built before any stage starts to work.
+    """Find what cannot be built or does not fit the task before any stage starts to work.
 
     Raises:
         ConfigError: with every problem.
     """
-    check_candidates(config.train.candidates, config.preprocess.features)
+    train, features = config.train, config.preprocess.features
+    problems = []
+    try:
+        check_candidates(
+            declared_candidates(train, features),
+            features,
+            train.seed,
+            task=train.task,
+            weighted=train.weight is not None,
+        )
+    except ConfigError as error:
+        problems.append(str(error))
+    try:
+        check_scorers(train)
+    except ConfigError as error:
+        problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def run(context: StageContext, folder: Path) -> Outcome:
     """Train over the blocks in Ray; finished fits survive a kill in the store's ``parts``."""
     card, handed = open_dataset(context)
     parts = context.store.parts("train") / context.config.name
-    journal = FitJournal(parts / "fits.jsonl")
+    journal = FitJournal(parts / "fits.journal")
+    _refuse_text(context.config, card)
     settings = _settings(context, card)
+    settings = dataclasses.replace(settings, classes=survey_blocks(settings, handed.blocks))
+    check_scorers(context.config.train, len(settings.classes) or None)
     training = ParallelTraining(
         settings=settings,
         blocks=handed.blocks,
@@ -57,33 +89,71 @@ def run(context: StageContext, folder: Path) -> Outcome:
     )
     index = training.read_index()
     profile = profile_blocks(settings, handed.blocks)
-    baselines, constants = training.baselines()
-    results = [*baselines, *training.fits(parts / "models")]
+    constants = training.baselines()
+    training.fits(parts / "models")
+    results = training.leaderboard()
     check_failures(results, context.config.train.max_failed_share)
-    rows = {key: segment.rows for key, segment in index.items()}
-    champions = choose_champions(results, rows, context.config.train.min_rows)
+    champions = _choose(results, index, settings, folder)
     fitted = [c for c in champions.values() if c.scope != "baseline"]
-    saved = training.champions(fitted, parts / "models")
+    saved = training.champions((_winner(c) for c in fitted), parts / "models")
     records = {
-        key: _record(champion, training, saved, parts / "models", folder, constants)
+        key: _record(champion, training.rows(key), saved, folder, constants, settings.objective)
         for key, champion in champions.items()
     }
     write_champions(folder, records)
-    pq.write_table(leaderboard(results), folder / "leaderboard.parquet")
     write_text(folder / "profile.json", json.dumps(profile.record()))
     write_text(folder / "tasks.json", json.dumps(training.timeline))
-    journal.keep_only(training.keys)
-    _forget_models(parts / "models", training, saved)
-    return Outcome(
-        rows_in=sum(handed.rows),
-        rows_out=sum(rows.values()),
-        metrics=_metrics(context, training, results, champions, rows, sum(handed.rows)),
+    metrics = _metrics(context, training, results, champions, sum(handed.rows))
+    journal.keep_only(training.plan.keys)
+    _forget_models(parts / "models", saved)
+    return Outcome(rows_in=sum(handed.rows), rows_out=int(index.rows.sum()), metrics=metrics)
+
+
+def _choose(
+    results: pa.Table, index: SegmentIndex, settings: FitSettings, folder: Path
+) -> dict[str, Champion]:
+    """Choose the champions, and write the leaderboard on the way: both go segment by segment."""
+    of_all = from_table(results.filter(pc.equal(results.column("segment"), ALL)))
+    rows = dict(index.rows_by_segment())
+    choose = partial(
+        choose_champions,
+        min_rows=settings.train.min_rows,
+        select=settings.train.select,
+        order=tuple(settings.train.candidates),
+        greater_is_better=greater_is_better(settings.train.scorer),
     )
+    champions = choose(of_all, {})
+    also = settings.train.also_score
+    schema = published(LEADERBOARD.empty_table(), also).schema
+    with pq.ParquetWriter(folder / "leaderboard.parquet", schema) as writer:
+        for piece in in_order(results):
+            writer.write_table(published(piece, also))
+            here = {
+                key: rows[key]
+                for key in pc.unique(piece.column("segment")).to_pylist()
+                if key != ALL
+            }
+            champions |= choose([*of_all, *from_table(piece)], here)
+    return champions
+
+
+def _winner(champion: Champion) -> Winner:
+    return (ALL if champion.scope == "pooled" else champion.segment, champion.candidate)
+
+
+def _refuse_text(config: PipelineConfig, card: DatasetCard) -> None:
+    kind = card.columns[card.target]
+    if config.train.task != "classification" and "string" in kind:
+        raise DataRefused(
+            f"preprocess.target: {card.target} must be a number for train.task: "
+            f"{config.train.task}. Got {kind} instead.",
+            hint="Cast it in the SQL, or use train.task: classification.",
+        )
 
 
 def _settings(context: StageContext, card: DatasetCard) -> FitSettings:
     return FitSettings(
-        train=context.config.train,
+        train=expand_candidates(context.config.train, context.config.preprocess.features),
         numeric=card.numeric,
         categorical=card.categorical,
         segment=card.segment,
@@ -92,29 +162,30 @@ def _settings(context: StageContext, card: DatasetCard) -> FitSettings:
         periods=card.periods,
         test_from=microseconds(card.test_start),
         threads=max(1, int(context.config.engines.tasks.num_cpus)),
+        memory_bytes=task_memory(context.config.engines.tasks),
+        share=context.config.engines.tasks.share,
     )
 
 
 def _record(
     champion: Champion,
-    training: ParallelTraining,
-    saved: dict[tuple[str, str], str],
-    models: Path,
+    rows: int,
+    saved: dict[Winner, SavedModel],
     folder: Path,
-    constants: dict[str, float],
+    constants: dict[str, Prediction],
+    objective: Objective,
 ) -> ChampionRecord:
     key = champion.segment
     own = constants.get(key, constants[ALL])
-    file = sha256 = constant = None
+    file = digest = member = constant = None
     if champion.scope == "baseline":
         constant = constants[ALL] if champion.candidate == GLOBAL_BASELINE else own
     else:
-        segment = ALL if champion.scope == "pooled" else champion.segment
-        file = _model_file(segment, champion.candidate)
-        sha256 = saved[segment, champion.candidate]
-        _place(training.saved_model(models, segment, champion.candidate), folder / file)
+        model = saved[_winner(champion)]
+        file, digest, member = _model_file(champion, model), model.sha256, model.member
+        _place(model.path, folder / file)
     return ChampionRecord(
-        label=label(key),
+        label=_label(key),
         candidate=champion.candidate,
         scope=champion.scope,
         fallback=champion.fallback,
@@ -122,22 +193,29 @@ def _record(
         std_score=champion.std,
         baseline_score=champion.baseline_score,
         folds=champion.folds,
-        rows_train=training.rows(key),
+        fold_scores=champion.fold_scores,
+        rows_train=rows,
         baseline=own,
         file=file,
-        sha256=sha256,
+        sha256=digest,
         constant=constant,
+        classes=objective.classes,
+        quantiles=objective.quantiles,
+        member=member,
     )
 
 
-def _model_file(segment: str, candidate: str) -> str:
-    name = f"pooled-{candidate}" if segment == ALL else segment_id(segment)
-    return f"models/{name}.skops"
+def _model_file(champion: Champion, model: SavedModel) -> str:
+    if model.member is not None:
+        return f"models/{model.path.name}"
+    if champion.scope == "pooled":
+        return f"models/pooled-{champion.candidate}.skops"
+    return f"models/{segment_id(champion.segment)}.skops"
 
 
 def _place(source: Path, target: Path) -> None:
     if target.exists():
-        return  # a pooled model serves many segments
+        return  # a pooled model and a bundle serve many segments
     target.parent.mkdir(exist_ok=True)
     try:
         os.link(source, target)
@@ -145,45 +223,46 @@ def _place(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _forget_models(
-    folder: Path, training: ParallelTraining, saved: dict[tuple[str, str], str]
-) -> None:
-    kept = {training.saved_model(folder, *key) for key in saved}
-    for path in folder.glob("*.skops"):
+def _forget_models(folder: Path, saved: dict[Winner, SavedModel]) -> None:
+    kept = {model.path for model in saved.values()}
+    for path in (*folder.glob("*.skops"), *folder.glob("*.zip")):
         if path not in kept:
             path.unlink()
 
 
-def label(key: str) -> str:
-    """A segment's name for people: ``EWR · UA``."""
-    if key == ALL:
-        return "all other segments"
-    return " · ".join("null" if v is None else str(v) for v in segment_values(key))
+def _label(key: str) -> str:
+    return "all other segments" if key == ALL else segment_label(key)
 
 
 def _metrics(
     context: StageContext,
     training: ParallelTraining,
-    results: list[FitResult],
+    results: pa.Table,
     champions: dict[str, Champion],
-    rows: dict[str, int],
     rows_in: int,
 ) -> dict[str, Any]:
     own = {key: champion for key, champion in champions.items() if key != ALL}
-    fits = [r for r in results if r.scope == "own" or (r.scope == "pooled" and r.segment == ALL)]
+    made = Counter(made_fits(results).column("status").to_pylist())
+    skipped = pc.and_(
+        pc.equal(results.column("status"), "skipped"), pc.equal(results.column("scope"), "own")
+    )
+    trained_on = int(training.index.rows.sum())
     split = context.artifacts["preprocess"].manifest.metrics["split"]
     return {
         "segments": len(own),
-        "fits": sum(r.status != "skipped" for r in fits),
-        "fits_failed": sum(r.status == "failed" for r in fits),
-        "fits_skipped": sum(r.status == "skipped" for r in fits),
-        "fits_reused": training.reused,
+        "fits": made.total(),
+        "fits_failed": made["failed"],
+        "fits_skipped": pc.sum(skipped).as_py() or 0,
+        "fits_reused": training.plan.reused,
+        "task": context.config.train.task,
         "scorer": context.config.train.scorer,
+        "greater_is_better": greater_is_better(context.config.train.scorer),
+        "classes": list(training.settings.classes),
         "rows": {
             "in": rows_in,
-            "trained_on": sum(rows.values()),
+            "trained_on": trained_on,
             "held_out_for_the_test": split["test_rows"],
-            "without_target": rows_in - split["test_rows"] - sum(rows.values()),
+            "without_target": rows_in - split["test_rows"] - trained_on,
         },
         "errors": [
             {"candidate": e.candidate, "error": e.error, "count": e.count, "example": e.segment}
@@ -193,7 +272,7 @@ def _metrics(
             Counter(champion.candidate for champion in own.values()).most_common()
         ),
         "fallbacks": [
-            {"segment": label(key), "reason": champion.fallback, "model": champion.candidate}
+            {"segment": _label(key), "reason": champion.fallback, "model": champion.candidate}
             for key, champion in own.items()
             if champion.fallback
         ],

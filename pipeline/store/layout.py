@@ -72,11 +72,16 @@ class Store:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees all of it or the one before: sync, then rename."""
+    """Write a small file so that a reader sees all of it or the one before."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or the one before: sync, then rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with temporary.open("wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

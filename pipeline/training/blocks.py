@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from pipeline.training.candidates import Preparation
 from pipeline.training.matrix import Floats
@@ -44,7 +45,8 @@ class Blocks:
             name for i, name in enumerate(self.numeric) if np.isnan(self.numbers[:, i]).all()
         )
 
-    def take(self, rows: npt.NDArray[np.intp]) -> Blocks:
+    def take(self, rows: npt.NDArray[np.intp] | slice) -> Blocks:
+        """Some of the rows; a slice copies nothing."""
         return Blocks(self.numeric, self.categorical, self.numbers[rows], self.codes[rows])
 
 
@@ -61,20 +63,78 @@ def to_blocks(X: pd.DataFrame, categorical: Sequence[str]) -> Blocks:
     return Blocks(numeric, tuple(categorical), numbers, codes)
 
 
-def prepare(wanted: Preparation, train: Blocks, valid: Blocks) -> tuple[Floats, Floats]:
-    """Both sides of a fold, by encoders, imputers and scalers fitted on ``train`` alone."""
-    parts: list[tuple[Floats, Floats]] = []
-    if wanted.categorical:
-        columns = [train.categorical.index(name) for name in wanted.categorical]
-        encoder = wanted.encoder()
-        fitted = encoder.fit_transform(train.codes[:, columns])
-        parts.append((fitted, encoder.transform(valid.codes[:, columns])))
-    if wanted.numeric:
-        columns = [train.numeric.index(name) for name in wanted.numeric]
-        before, after = train.numbers[:, columns], valid.numbers[:, columns]
-        for step in wanted.numeric_steps():
-            before, after = step.fit_transform(before), step.transform(after)
-        parts.append((before, after))
-    if not parts:
-        raise ValueError("no feature has a value in the training rows")
-    return np.hstack([part[0] for part in parts]), np.hstack([part[1] for part in parts])
+def clip_target(y: Floats, share: float | None) -> Floats:
+    """(n_samples,) the target, cut at the quantiles ``share`` and ``1 - share``."""
+    if share is None or len(y) == 0:
+        return y
+    low, high = np.quantile(y, [share, 1 - share])
+    return np.clip(y, low, high)
+
+
+Sides = tuple[Floats, Floats]
+"""Training and validation matrix of a fold, (n_train, width) and (n_valid, width)."""
+
+
+class FoldMatrices:
+    """The prepared matrices of a fold, by encoders, imputers and scalers fitted on ``train`` alone.
+
+    Each step is done once, whatever the number of candidates that ask for it: those that scale
+    begin from what those that only impute have, and all that encode alike share the codes.
+
+    Args:
+        train: (n_train,) rows to fit on.
+        valid: (n_valid,) rows to score on.
+        y: (n_train,) the target of the rows of ``train``.
+    """
+
+    def __init__(self, train: Blocks, valid: Blocks, y: Floats) -> None:
+        self._train, self._valid, self._y = train, valid, y
+        self._parts: dict[tuple[object, ...], Sides] = {}
+
+    def prepare(self, wanted: Preparation) -> Sides:
+        """The encoded categories first, then the numbers.
+
+        Raises:
+            ValueError: no feature is left.
+        """
+        parts = []
+        if wanted.categorical:
+            parts.append(self._encoded(wanted))
+        if wanted.numeric:
+            parts.append(self._numbers(wanted, wanted.numeric_steps()))
+        if not parts:
+            raise ValueError("no feature has a value in the training rows")
+        if len(parts) == 1:
+            return parts[0]
+        train, valid = zip(*parts, strict=True)
+        return np.hstack(train), np.hstack(valid)
+
+    def _encoded(self, wanted: Preparation) -> Sides:
+        how = (
+            wanted.encode,
+            wanted.max_categories,
+            wanted.native,
+            wanted.clip,
+            wanted.seed,
+            wanted.target_type,
+        )
+        key = (wanted.categorical, *how)
+        if key not in self._parts:
+            columns = [self._train.categorical.index(name) for name in wanted.categorical]
+            encoder = wanted.encoder()
+            y = clip_target(self._y, wanted.clip)  # target encoding alone looks at it
+            fitted = encoder.fit_transform(self._train.codes[:, columns], y)
+            self._parts[key] = fitted, encoder.transform(self._valid.codes[:, columns])
+        return self._parts[key]
+
+    def _numbers(self, wanted: Preparation, steps: Sequence[BaseEstimator]) -> Sides:
+        done = [(type(step).__name__, getattr(step, "strategy", None)) for step in steps]
+        key = (wanted.numeric, *done)
+        if key not in self._parts:
+            if steps:
+                before, after = self._numbers(wanted, steps[:-1])
+                self._parts[key] = steps[-1].fit_transform(before), steps[-1].transform(after)
+            else:
+                columns = [self._train.numeric.index(name) for name in wanted.numeric]
+                self._parts[key] = self._train.numbers[:, columns], self._valid.numbers[:, columns]
+        return self._parts[key]

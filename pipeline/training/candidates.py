@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from sklearn.base import BaseEstimator
+import sklearn
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import VotingRegressor
 from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from pipeline.config.train import CandidateConfig
-from pipeline.training.estimators import check_candidates, estimator_class
+from pipeline.training.estimators import (
+    QUANTILE_PARAMS,
+    check_candidates,
+    estimator_class,
+    parameters,
+)
+from pipeline.training.seeds import derive_seed
 
 __all__ = ["Preparation", "build_estimator", "check_candidates", "derive_seed", "estimator_class"]
 
@@ -28,6 +35,14 @@ It is what histogram boosting can bin, and bounds the columns that one-hot encod
 
 UNKNOWN = -1
 """Ordinal code of a category not seen in fitting; histogram boosting takes it as missing."""
+
+TargetType = Literal["auto", "continuous"]
+
+_CROSS_FITS = 5
+
+# Before 1.9, the last for Python 3.10 being 1.7, TargetEncoder had a random_state and took no
+# splitter; both ways give the same folds.
+_SPLITTER_AS_CV = tuple(int(part) for part in sklearn.__version__.split(".")[:2]) >= (1, 9)
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,12 @@ class Preparation:
     max_categories: int
     native: bool
     """Whether the model takes categories as such (histogram boosting)."""
+    clip: float | None = None
+    """With target encoding, how the target that it sees is cut; see ``CandidateConfig.clip``."""
+    seed: int = 0
+    """With target encoding, of its cross-fitting; see :func:`preparation_seed`."""
+    target_type: TargetType = "continuous"
+    """With target encoding, what the target is; scikit-learn counts the classes by itself."""
 
     def transformer(self) -> ColumnTransformer:
         """Unfitted; it gives dense float64, the encoded categories first.
@@ -73,6 +94,8 @@ class Preparation:
 
     def encoder(self) -> BaseEstimator:
         """Unfitted; what is done to the categories. Null, as None, is a category of its own."""
+        if self.encode == "target":
+            return _target_encoder(self.seed, self.target_type)
         if self.encode == "onehot":
             return OneHotEncoder(
                 handle_unknown="infrequent_if_exist",
@@ -91,14 +114,16 @@ def preparation(
     numeric: Sequence[str],
     categorical: Sequence[str],
     empty: Collection[str] = (),
+    seed: int = 0,
 ) -> Preparation:
     """The preprocessing that a candidate asks for, on its subset of the features.
 
+    ``seed`` shapes target encoding alone.
     ``empty`` names numeric features without a single value in the training rows. They are left
     out: they tell nothing, and histogram boosting (scikit-learn 1.9) cannot bin them.
     """
     chosen = candidate.features
-    cls = estimator_class(candidate.estimator)
+    cls = estimator_class(candidate.estimator, task=None)
     limit = candidate.max_categories or MAX_CATEGORIES
     native = candidate.encode == "ordinal" and _takes_categories(cls)
     if native:
@@ -113,21 +138,76 @@ def preparation(
         encode=candidate.encode,
         max_categories=limit,
         native=native,
+        clip=candidate.clip if candidate.encode == "target" else None,
+        seed=seed if candidate.encode == "target" else 0,
+        target_type=_target_type(candidate, cls),
     )
 
 
-def build_model(candidate: CandidateConfig, prepared: Preparation, seed: int) -> BaseEstimator:
-    """The estimator alone, for a matrix that ``prepared`` made. Seeded, on one core."""
-    cls = estimator_class(candidate.estimator)
-    model = cls(**candidate.params)
-    own = model.get_params(deep=False)
+def _target_type(candidate: CandidateConfig, cls: type[BaseEstimator]) -> TargetType:
+    # Classifiers are the candidates of classification alone; see check_candidates.
+    encoded = candidate.encode == "target" and issubclass(cls, ClassifierMixin)
+    return "auto" if encoded else "continuous"
+
+
+def preparation_seed(seed: int, segment: str, fold: int | str) -> int:
+    """The seed of what candidates share: one for all of them, whatever their names."""
+    return derive_seed(seed, segment, "*", fold)
+
+
+def _target_encoder(seed: int, target_type: TargetType) -> TargetEncoder:
+    """The mean target of each category, drawn towards the mean of all where rows are few.
+
+    Of classes it is the share of the second of two, or of each of several.
+
+    A training row's code comes from the other training rows alone: from four fifths of them that
+    do not hold it (cross-fitting), else the model would read the target off the code. These
+    fifths are drawn at random, not by time: a training row's code may use training rows later
+    than it, never a validation or test row, whose codes come from the training rows.
+    """
+    if _SPLITTER_AS_CV:
+        folds = KFold(_CROSS_FITS, shuffle=True, random_state=seed)
+        return TargetEncoder(target_type=target_type, cv=folds)
+    return TargetEncoder(target_type=target_type, cv=_CROSS_FITS, random_state=seed)
+
+
+def build_model(
+    candidate: CandidateConfig,
+    prepared: Preparation,
+    seed: int,
+    quantiles: Sequence[float] = (),
+) -> BaseEstimator:
+    """The estimator alone, for a matrix that ``prepared`` made. Seeded, on one core.
+
+    Of quantiles there is one model each, side by side in a VotingRegressor, whose ``transform``
+    gives (n_samples, n_quantiles).
+    """
+    if not quantiles:
+        return _build_one(candidate, prepared, seed, {})
+    quantile, fixed = QUANTILE_PARAMS[candidate.estimator.rpartition(".")[2]]
+    return VotingRegressor(
+        [
+            (f"q{level:g}", _build_one(candidate, prepared, seed, {**fixed, quantile: level}))
+            for level in quantiles
+        ]
+    )
+
+
+def _build_one(
+    candidate: CandidateConfig, prepared: Preparation, seed: int, params: Mapping[str, Any]
+) -> BaseEstimator:
+    cls = estimator_class(candidate.estimator, task=None)
+    own = parameters(candidate.estimator)
+    given: dict[str, Any] = {**candidate.params, **params}
     if "random_state" in own:
-        model.set_params(random_state=seed)
+        given["random_state"] = seed
     if "n_jobs" in own:
-        model.set_params(n_jobs=1)
+        given["n_jobs"] = 1
+    if cls.__module__.startswith("lightgbm."):
+        given["verbosity"] = -1  # else it writes about each fit to standard output
     if prepared.native and prepared.categorical:
-        model.set_params(categorical_features=list(range(len(prepared.categorical))))
-    return model
+        given["categorical_features"] = list(range(len(prepared.categorical)))
+    return cls(**given)
 
 
 def build_estimator(
@@ -136,24 +216,18 @@ def build_estimator(
     """The whole pipeline of a candidate, unfitted.
 
     ``clip`` is not part of it: it changes the target, which the pipeline never does; see
-    :func:`pipeline.training.fit.clip_target`.
+    :func:`pipeline.training.blocks.clip_target`.
 
     Raises:
         ConfigError: the estimator is not allowed.
     """
-    prepared = preparation(candidate, numeric, categorical)
+    prepared = preparation(candidate, numeric, categorical, seed=seed)
     model = build_model(candidate, prepared, seed)
     return Pipeline([("prepare", prepared.transformer()), ("model", model)])
 
 
-def derive_seed(seed: int, segment: str, candidate: str, fold: int | str) -> int:
-    """A seed below 2**31 that depends on what is fitted, never on the order of work."""
-    text = json.dumps([seed, segment, candidate, fold], ensure_ascii=False)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-
-
 def _takes_categories(cls: type[BaseEstimator]) -> bool:
-    return cls.__name__ == "HistGradientBoostingRegressor"
+    return cls.__name__.startswith("HistGradientBoosting")
 
 
 def _max_bins(candidate: CandidateConfig) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from pipeline.training.result import FitResult
 
+ONE_CLASS = "one class alone in the training rows"
+
 
 def too_few_to_fit(rows: int, min_rows: int) -> str | None:
     """Why a segment gets no model of its own, or None if it does.

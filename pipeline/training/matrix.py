@@ -9,7 +9,6 @@ is one category.
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import DataRefused
+from pipeline.training.labels import class_codes
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,13 +30,15 @@ class Matrix:
 
     Attributes:
         X: (n_samples, n_features) float64 and object columns, with a plain index.
-        y: (n_samples,) float64 target.
+        y: (n_samples,) float64 target; of classes their positions.
         time: (n_samples,) int64 microseconds since 1970-01-01 UTC.
+        weight: (n_samples,) what a row counts, at least 0; None where all count alike.
     """
 
     X: pd.DataFrame
     y: Floats
     time: npt.NDArray[np.int64]
+    weight: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -44,7 +46,8 @@ class Matrix:
     def rows(self, start: int, stop: int) -> Matrix:
         """A slice, without a copy of the numbers."""
         X = self.X.iloc[start:stop].reset_index(drop=True)
-        return Matrix(X, self.y[start:stop], self.time[start:stop])
+        weight = None if self.weight is None else self.weight[start:stop]
+        return Matrix(X, self.y[start:stop], self.time[start:stop], weight)
 
 
 def to_matrix(
@@ -54,22 +57,45 @@ def to_matrix(
     categorical: Sequence[str],
     target: str,
     time: str,
+    classes: Sequence[str] = (),
+    weight: str | None = None,
 ) -> Matrix:
     """The matrix of a table whose target has no nulls.
 
     Raises:
-        DataRefused: a column is missing, has a type that does not fit its role, or the target or
-            the time has nulls.
+        DataRefused: a column is missing, has a type that does not fit its role, the target or
+            the time has nulls, or a weight is null or negative.
     """
     X = to_features(table, numeric=numeric, categorical=categorical)
     for name in (target, time):
-        if _column(table, name).null_count:
+        if named_column(table, name).null_count:
             raise DataRefused(
                 f"Column {name!r} must have no nulls here. "
                 f"Got {table.column(name).null_count} of {table.num_rows} rows.",
-                hint="Drop the rows without a target (drop_unlabelled) or filter them in the SQL.",
+                hint="Drop the rows without a target, or filter them in the SQL.",
             )
-    return Matrix(X, _floats(table, target), _microseconds(table, time))
+    column = named_column(table, target)
+    y = class_codes(column, target, classes) if classes else floats(table, target)
+    weights = None if weight is None else weights_of(table, weight)
+    return Matrix(X, y, epoch_microseconds(table, time), weights)
+
+
+def weights_of(table: pa.Table, name: str) -> Floats:
+    """(n_samples,) what each row counts.
+
+    Raises:
+        DataRefused: a weight is null, infinite or negative.
+    """
+    values = floats(table, name)
+    bad = ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise DataRefused(
+            f"Column {name!r}: a weight must be a number of at least 0, and never null. "
+            f"Got {table.column(name)[first].as_py()!r} and the like in {int(bad.sum())} rows.",
+            hint="Mend or filter these rows in the SQL, or leave train.weight out.",
+        )
+    return values
 
 
 def to_features(
@@ -82,50 +108,22 @@ def to_features(
     """
     columns: dict[str, npt.NDArray[np.float64] | npt.NDArray[np.object_]] = {}
     for name in numeric:
-        columns[name] = _floats(table, name)
+        columns[name] = floats(table, name)
     for name in categorical:
         columns[name] = _strings(table, name)
     return pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows), copy=False)
 
 
-def drop_unlabelled(table: pa.Table, target: str) -> tuple[pa.Table, int]:
-    """The rows with a finite target, and the number of those without. No copy if all have one."""
-    y = _floats(table, target)
-    keep = np.isfinite(y)
-    dropped = int(len(y) - np.count_nonzero(keep))
-    return (table.filter(pa.array(keep)) if dropped else table), dropped
+def has_target(table: pa.Table, target: str) -> npt.NDArray[np.bool_]:
+    """(n_rows,) whether a row has a target: it is no null, and if a number then finite."""
+    column = named_column(table, target)
+    if is_number(column.type):
+        return np.isfinite(numbers(column))
+    return np.asarray(column.is_valid().to_numpy(), dtype=bool)
 
 
-def digest(table: pa.Table, columns: Sequence[str]) -> str:
-    """SHA-256 of the values of some columns, in hex.
-
-    It depends on names and values alone, not on chunks, slices, or the types that hold them.
-    """
-    total = hashlib.sha256()
-    for name in columns:
-        column = _column(table, name)
-        total.update(f"{name}\0{column.type}\0{len(column)}\0".encode())
-        if _is_number(column.type):
-            total.update(np.ascontiguousarray(_floats(table, name)).data)
-        else:
-            _update_with_text(total, column.cast(pa.large_string()))
-    return total.hexdigest()
-
-
-def _update_with_text(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
-    total.update(np.asarray(pc.is_valid(column)).tobytes())
-    lengths = pc.fill_null(pc.binary_length(column), 0)
-    total.update(np.asarray(lengths).astype(np.int64).tobytes())
-    for chunk in column.chunks:
-        valid = chunk.drop_null()
-        _, offsets, data = valid.buffers()
-        if len(valid) and data is not None:
-            ends = np.frombuffer(offsets, dtype=np.int64)
-            start, stop = ends[valid.offset], ends[valid.offset + len(valid)]
-            total.update(memoryview(data)[start:stop])
-
-
-def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
+def named_column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column by name; a missing one is refused with the nearest name."""
     if name in table.column_names:
         return table.column(name)
     near = difflib.get_close_matches(name, table.column_names, n=1)
@@ -135,7 +133,7 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
     )
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
@@ -144,15 +142,21 @@ def _is_number(kind: pa.DataType) -> bool:
     )
 
 
-def _floats(table: pa.Table, name: str) -> Floats:
-    column = _column(table, name)
+def floats(table: pa.Table, name: str) -> Floats:
+    """(n_rows,) float64, NaN for null; without a copy where the column allows it."""
+    column = named_column(table, name)
     if pa.types.is_null(column.type):
         return np.full(len(column), np.nan)
-    if not _is_number(column.type):
+    if not is_number(column.type):
         raise DataRefused(
             f"Column {name!r} must hold numbers. Got {column.type} instead.",
             hint="Move it to preprocess.features.categorical, or cast it in the SQL.",
         )
+    return numbers(column)
+
+
+def numbers(column: pa.ChunkedArray) -> Floats:
+    """(n_samples,) numbers or booleans as float64; NaN for null."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     # safe=False: an int64 above 2**53 loses its last digits, which no model would have used.
@@ -161,7 +165,7 @@ def _floats(table: pa.Table, name: str) -> Floats:
 
 
 def _strings(table: pa.Table, name: str) -> npt.NDArray[np.object_]:
-    column = _column(table, name)
+    column = named_column(table, name)
     if pa.types.is_null(column.type):
         return np.full(len(column), None, dtype=object)
     if pa.types.is_dictionary(column.type):
@@ -178,8 +182,9 @@ def _strings(table: pa.Table, name: str) -> npt.NDArray[np.object_]:
     return values
 
 
-def _microseconds(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
-    column = _column(table, name)
+def epoch_microseconds(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    """(n_rows,) microseconds since 1970-01-01 UTC of a column without nulls."""
+    column = named_column(table, name)
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("us"))
     if not pa.types.is_timestamp(column.type):

@@ -6,30 +6,43 @@ The statistics lie in :mod:`pipeline.training.tasks` and below; nothing here loo
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline.config.engines import TasksConfig
 from pipeline.engines.bounded import Finished, run_bounded, task_options
 from pipeline.errors import StageFailed
-from pipeline.training.eligible import fold_skipped, skipped_fits
-from pipeline.training.identity import fit_key
+from pipeline.models.entry import Prediction
+from pipeline.training.finals import (
+    FinalWork,
+    SavedModel,
+    Winner,
+    plan_finals,
+    saved_models,
+    single_path,
+)
+from pipeline.training.identity import FitKeys
+from pipeline.training.index import Parts, SegmentIndex, index_block, merge_index
 from pipeline.training.journal import FitJournal
+from pipeline.training.objective import greater_is_better
 from pipeline.training.packing import CostModel, Packer, SegmentWork
-from pipeline.training.result import FitResult, error_text
+from pipeline.training.plan import FitPlan, PooledWork, plan_fits, pooled_data
+from pipeline.training.result import LEADERBOARD, FitResult, error_text, from_table, to_table
 from pipeline.training.segments import ALL, segment_id
-from pipeline.training.selection import Champion, choose_champions
-from pipeline.training.settings import FitSettings, SegmentRows, index_block, merge_index
+from pipeline.training.selection import choose_champions
+from pipeline.training.settings import FitSettings
 from pipeline.training.tasks import (
     Done,
-    Parts,
+    Fitted,
     fit_baselines,
-    fit_champion,
+    fit_finals,
     fit_pack,
     fit_pooled,
 )
@@ -38,25 +51,7 @@ _log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
-
-@dataclass(frozen=True)
-class PooledWork:
-    """One pooled candidate on one fold."""
-
-    candidate: str
-    fold: int
-
-
-@dataclass(frozen=True)
-class ChampionWork:
-    """The last fit of a winner, on all its training rows."""
-
-    segment: str
-    candidate: str
-    path: Path
-
-
-Work = list[SegmentWork] | PooledWork | ChampionWork
+Work = list[SegmentWork] | PooledWork | FinalWork
 
 
 @dataclass
@@ -69,8 +64,8 @@ class ParallelTraining:
         tasks: what a task asks of Ray.
         cpus: CPUs that Ray has for tasks.
         journal: keeps finished fits.
-        watch: called at least once a second; what it raises ends the training.
         progress: called with (done, total, what).
+        watch: called at least once a second; what it raises ends the training.
     """
 
     settings: FitSettings
@@ -80,24 +75,25 @@ class ParallelTraining:
     journal: FitJournal
     progress: Progress
     watch: Callable[[], None] = lambda: None
-    index: dict[str, SegmentRows] = field(default_factory=dict)
     timeline: list[dict[str, Any]] = field(default_factory=list)
-    reused: int = 0
-    keys: set[str] = field(default_factory=set)
+    plan: FitPlan = field(default_factory=FitPlan)
 
     def __post_init__(self) -> None:
         import ray
 
         self._started = time.time()
         self._settings = ray.put(self.settings)
+        self._functions: dict[Callable[..., Any], Any] = {}
+        self._keys = FitKeys(self.settings)
         self._attempts: Counter[Any] = Counter()
-        self._baselines: list[FitResult] = []
+        self._lost_fits: list[FitResult] = []
+        self._baselines = LEADERBOARD.empty_table()
 
-    def read_index(self) -> dict[str, SegmentRows]:
+    def read_index(self) -> SegmentIndex:
         """Find each segment's rows; one task a block."""
         remote = self._remote(index_block)
         numbers = iter(range(len(self.blocks)))
-        found: dict[int, list[SegmentRows]] = {}
+        found: dict[int, SegmentIndex] = {}
         for end in run_bounded(
             lambda: next(numbers, None),
             lambda i: remote.remote(self._settings, i, self.blocks[i]),
@@ -106,24 +102,23 @@ class ParallelTraining:
         ):
             found[end.item] = _value(end, "reading the index of a block")
         self.index = merge_index([found[i] for i in range(len(self.blocks))])
-        if not any(rows.rows for rows in self.index.values()):
+        if not self.index.rows.any():
             raise StageFailed(
                 "no training rows: no row before the test period has a target",
                 hint="Check preprocess.split.test_from and the target column.",
             )
         return self.index
 
-    def baselines(self) -> tuple[list[FitResult], dict[str, float]]:
-        """Scores of every segment's baseline, and the constants themselves."""
+    def baselines(self) -> dict[str, Prediction]:
+        """Score every segment's baseline; returns what they predict, by segment."""
         remote = self._remote(fit_baselines)
         done = _value(
             self._one(lambda: remote.remote(self._settings, *self.blocks)),
             "scoring the baselines",
         )
         self._note(done, "baselines", "baseline", len(self.index))
-        results, constants = done.value
-        self._baselines = results
-        return results, constants
+        self._baselines, constants = done.value
+        return dict(constants)
 
     def _one(self, submit: Callable[[], Any]) -> Finished[int]:
         once: Iterator[int] = iter([1])
@@ -133,17 +128,18 @@ class ParallelTraining:
 
         return next(run_bounded(item, lambda _: submit(), in_flight=1, watch=self.watch))
 
-    def fits(self, folder: Path) -> list[FitResult]:
-        """Every candidate on every fold of every segment, from the journal or from a task.
+    def fits(self, folder: Path) -> None:
+        """Make every fit that the journal does not have; see :meth:`leaderboard` for the results.
 
         The champion of all segments together follows from the pooled fits alone, so its last
         fit, the longest of all, does not wait for the others; it is saved in ``folder``.
         """
-        results, packer, pooled = self._plan_fits()
+        self.plan = plan_fits(self.settings, self.index, self.journal)
+        packer = Packer(self.plan.work, CostModel(), self.tasks.pack_seconds)
+        pooled = set(self.plan.pooled)
         total = packer.size + len(pooled)
-        made = 0
-        failed = 0
-        waiting: deque[PooledWork | ChampionWork] = deque(pooled)
+        made = failed = 0
+        waiting: deque[PooledWork | FinalWork] = deque(self.plan.pooled)
 
         def next_work() -> Any:
             # Pooled fits are the longest by far, so they start first.
@@ -156,150 +152,106 @@ class ParallelTraining:
             limit_seconds=self._limit,
             watch=self.watch,
         ):
-            if isinstance(end.item, ChampionWork):
-                self._note_champion(end)
+            if isinstance(end.item, FinalWork):
+                self._note_finals(end)
                 continue
-            finished = self._settle(end, packer)
+            done, lost = self._settle(end, packer)
             if isinstance(end.item, PooledWork):
-                pooled.remove(end.item)
+                pooled.discard(end.item)
                 if not pooled:
-                    waiting.extend(self._overall_champion([*results, *finished], folder))
-            made += len(finished) if isinstance(end.item, list) else 1
-            failed += sum(r.status == "failed" and r.scope == "own" for r in finished)
-            results += finished
+                    waiting.extend(self._overall_champion(folder))
+            made += done
+            failed += lost
             aside = f", {failed:,} failed" if failed else ""
-            kept = f", {self.reused:,} kept from before" if self.reused else ""
+            kept = f", {self.plan.reused:,} kept from before" if self.plan.reused else ""
             self.progress(made, total, f"fits{aside}{kept}")
-        return results
 
-    def champions(self, winners: Sequence[Champion], folder: Path) -> dict[tuple[str, str], str]:
-        """Fit and save the winners; (segment or ``*``, candidate) → SHA-256 of the saved model.
-
-        A model that an earlier, killed run saved under the same key is taken as it is.
-        """
-        wanted = sorted(
-            {(ALL if w.scope == "pooled" else w.segment, w.candidate) for w in winners},
-            # Pooled ones first, then by rows: the longest fits start first.
-            key=lambda w: (w[0] != ALL, -self.rows(w[0]), w),
+    def leaderboard(self) -> pa.Table:
+        """The results of all fits, in no order; most of it lies on disk, mapped into memory."""
+        return pa.concat_tables(
+            [
+                self._baselines,
+                *self.plan.skipped,
+                self.journal.results(self.plan.keys),
+                to_table(self._lost_fits),
+            ]
         )
-        work = [ChampionWork(s, c, folder / f"{self._final_key(s, c)}.skops") for s, c in wanted]
-        saved = {(w.segment, w.candidate): _saved(w.path) for w in work}
-        to_do = iter([w for w in work if saved[w.segment, w.candidate] is None])
-        done = sum(digest is not None for digest in saved.values())
+
+    def champions(self, winners: Iterable[Winner], folder: Path) -> dict[Winner, SavedModel]:
+        """Fit and save winners; a model that an earlier, killed run saved is taken as it is."""
+        wanted = sorted(
+            set(winners),
+            # Pooled ones first, then by rows: the longest fits start first.
+            key=lambda winner: (winner[0] != ALL, -self.rows(winner[0]), winner),
+        )
+        work = plan_finals({winner: self._final_key(*winner) for winner in wanted}, folder)
+        saved: dict[Winner, SavedModel] = {}
+        to_do: list[FinalWork] = []
+        for item in work:
+            found = saved_models(item)
+            if found is None:
+                to_do.append(item)
+            saved.update(found or {})
+        waiting = iter(to_do)
         for end in run_bounded(
-            lambda: next(to_do, None),
+            lambda: next(waiting, None),
             self._submit,
             in_flight=self._in_flight,
             limit_seconds=self._limit,
             watch=self.watch,
         ):
-            item = end.item
-            assert isinstance(item, ChampionWork)
-            saved[item.segment, item.candidate] = self._note_champion(end)
-            done += 1
-            self.progress(done, len(work), "champions")
-        return {key: digest for key, digest in saved.items() if digest is not None}
+            saved.update(self._note_finals(end))
+            self.progress(len(saved), len(wanted), "champions")
+        return saved
 
-    def _overall_champion(self, results: list[FitResult], folder: Path) -> list[ChampionWork]:
-        overall = choose_champions([*self._baselines, *results], {}, 0)[ALL]
+    def _overall_champion(self, folder: Path) -> list[FinalWork]:
+        train = self.settings.train
+        every = self.leaderboard()
+        of_all = from_table(every.filter(pc.equal(every.column("segment"), ALL)))
+        overall = choose_champions(
+            of_all,
+            {},
+            0,
+            select=train.select,
+            order=tuple(train.candidates),
+            greater_is_better=greater_is_better(train.scorer),
+        )[ALL]
         if overall.scope != "pooled":
             return []
-        path = self.saved_model(folder, ALL, overall.candidate)
-        return [] if path.exists() else [ChampionWork(ALL, overall.candidate, path)]
+        path = single_path(folder, self._final_key(ALL, overall.candidate))
+        return [] if path.exists() else [FinalWork(((ALL, overall.candidate),), path)]
 
-    def _note_champion(self, end: Finished[Any]) -> str:
-        item: ChampionWork = end.item
-        done = _value(end, f"fitting the champion {item.candidate} of {item.segment}")
-        name = "all rows" if item.segment == ALL else segment_id(item.segment).rsplit("-", 1)[0]
-        self._note(done, f"{name}: {item.candidate}", "final", 1)
-        return str(done.value)
+    def _note_finals(self, end: Finished[Any]) -> dict[Winner, SavedModel]:
+        work: FinalWork = end.item
+        segment, candidate = work.winners[0]
+        done = _value(end, f"fitting the champion {candidate} of {segment}")
+        name = "all rows" if segment == ALL else segment_id(segment).rsplit("-", 1)[0]
+        aside = f" and {len(work.winners) - 1} more" if len(work.winners) > 1 else ""
+        self._note(done, f"{name}: {candidate}{aside}", "final", len(work.winners))
+        return work.saved(done.value)
 
-    def saved_model(self, folder: Path, segment: str, candidate: str) -> Path:
-        """Where :meth:`champions` put a model."""
-        return folder / f"{self._final_key(segment, candidate)}.skops"
-
-    # -- planning
-
-    def _plan_fits(self) -> tuple[list[FitResult], Packer, list[PooledWork]]:
-        results: list[FitResult] = []
-        work = []
-        own = self.settings.candidates("segment")
-        for rows in self.index.values():
-            wanted = []
-            for fold, (rows_train, rows_valid) in enumerate(rows.folds):
-                reason = fold_skipped(
-                    rows_train,
-                    rows_valid,
-                    rows=rows.rows,
-                    min_rows=self.settings.train.min_rows,
-                    min_validation_rows=self.settings.train.min_validation_rows,
-                )
-                if reason is not None:
-                    results += skipped_fits(own, rows.key, fold, rows_train, rows_valid, reason)
-                    continue
-                for name in own:
-                    kept = self._kept(rows.key, name, fold)
-                    if kept is None:
-                        wanted.append((name, fold))
-                    results += kept or []
-            if wanted:
-                work.append(SegmentWork(rows.key, rows.rows, tuple(wanted)))
-        pooled = []
-        for name in self.settings.candidates("pooled"):
-            for fold in range(len(self.settings.periods)):
-                kept = self._kept(ALL, name, fold)
-                if kept is None:
-                    pooled.append(PooledWork(name, fold))
-                results += kept or []
-        return results, Packer(work, CostModel(), self.tasks.pack_seconds), pooled
-
-    def _kept(self, segment: str, name: str, fold: int) -> list[FitResult] | None:
-        key = self._key(segment, name, fold)
-        self.keys.add(key)
-        kept = self.journal.get(key)
-        if kept is not None:
-            self.reused += 1
-        return kept
-
-    def _key(self, segment: str, name: str, fold: int | None) -> str:
-        train = self.settings.train
-        return fit_key(
-            data=self._digest(segment),
-            segment=segment,
-            name=name,
-            candidate=train.candidates[name],
-            period=None if fold is None else self.settings.periods[fold],
-            scorer=train.scorer,
-            seed=train.seed,
-        )
-
-    def _final_key(self, segment: str, name: str) -> str:
-        return self._key(segment, name, None)
-
-    def _digest(self, segment: str) -> str:
-        if segment != ALL:
-            return self.index[segment].digest
-        # A pooled fit brings back a score for each segment, which depends on this setting too.
-        parts = [f"{key}:{rows.digest}" for key, rows in self.index.items()]
-        return "\n".join([f"{self.settings.train.min_validation_rows}", *parts])
+    def _final_key(self, segment: str, name: str) -> bytes:
+        if segment == ALL:
+            data = pooled_data(self.settings, self.index)
+        else:
+            data = self.index.digests[self.index.number(segment)]
+        return self._keys.key(segment, data, name, None)
 
     def rows(self, segment: str) -> int:
         """Training rows of a segment, or of all."""
         if segment == ALL:
-            return sum(rows.rows for rows in self.index.values())
-        return self.index[segment].rows
+            return int(self.index.rows.sum())
+        return int(self.index.rows[self.index.number(segment)])
 
     # -- tasks
 
     def _submit(self, work: Work) -> Any:
         if isinstance(work, PooledWork):
             remote = self._remote(fit_pooled)
-            return remote.remote(self._settings, work.candidate, work.fold, *self.blocks)
-        if isinstance(work, ChampionWork):
-            blocks, (parts,) = self._places([work.segment])
-            return self._remote(fit_champion).remote(
-                self._settings, work.candidate, work.segment, parts, str(work.path), *blocks
-            )
+            return remote.remote(self._settings, work.candidate, work.fold, work.key, *self.blocks)
+        if isinstance(work, FinalWork):
+            blocks, places = self._places([segment for segment, _ in work.winners])
+            return self._remote(fit_finals).remote(self._settings, work, places, *blocks)
         blocks, places = self._places([item.segment for item in work])
         return self._remote(fit_pack).remote(self._settings, work, places, *blocks)
 
@@ -307,18 +259,22 @@ class ParallelTraining:
         """The blocks that segments lie in, and their parts with positions in that list."""
         if list(segments) == [ALL]:
             return list(self.blocks), [()]
-        used = sorted({part[0] for key in segments for part in self.index[key].parts})
+        parts = [self.index.parts_of(key) for key in segments]
+        used = sorted({part[0] for found in parts for part in found})
         position = {block: i for i, block in enumerate(used)}
         places = [
-            tuple((position[block], start, stop) for block, start, stop in self.index[key].parts)
-            for key in segments
+            tuple((position[block], start, stop) for block, start, stop in found) for found in parts
         ]
         return [self.blocks[block] for block in used], places
 
     def _remote(self, function: Callable[..., Any]) -> Any:
         import ray
 
-        return ray.remote(**task_options(self.tasks), name=function.__name__)(function)
+        # Once for each function: Ray ships every remote function that is made to every worker.
+        if function not in self._functions:
+            options = task_options(self.tasks)
+            self._functions[function] = ray.remote(**options, name=function.__name__)(function)
+        return self._functions[function]
 
     @property
     def _in_flight(self) -> int:
@@ -327,56 +283,65 @@ class ParallelTraining:
 
     def _limit(self, work: Work) -> float:
         """Seconds after which a task is cancelled: its own limit, and that of those before it."""
-        fits = sum(len(item.fits) for item in work) if isinstance(work, list) else 1
+        if isinstance(work, list):
+            fits = sum(len(item.fits) for item in work)
+        else:
+            fits = len(work.winners) if isinstance(work, FinalWork) else 1
         return 60 + self.settings.train.fit_timeout_seconds * (fits + self.tasks.in_flight_per_cpu)
 
     # -- results
 
-    def _settle(self, end: Finished[Any], packer: Packer) -> list[FitResult]:
-        """Keep what a task brought back; queue again, or count as failed, what was lost."""
+    def _settle(self, end: Finished[Any], packer: Packer) -> tuple[int, int]:
+        """Keep what a task brought back; queue again, or count as failed, what was lost.
+
+        Returns:
+            Fits that are done with, and how many of them failed.
+        """
         work: list[SegmentWork] | PooledWork = end.item
         if end.error is not None:
             return self._lost(work, end.error, packer)
         done: Done = end.value
+        fitted: Fitted = done.value
+        self.journal.add(fitted.entry)
+        for candidate, seen in fitted.seen.items():
+            packer.cost.learn(candidate, seen)
         if isinstance(work, PooledWork):
             self._note(done, f"{work.candidate} fold {work.fold + 1}", "pooled", 1)
-            self.journal.add(self._key(ALL, work.candidate, work.fold), done.value)
-            return list(done.value)
+            return fitted.fits, fitted.failed
         label = segment_id(work[0].segment).rsplit("-", 1)[0]
         aside = f" and {len(work) - 1} more" if len(work) > 1 else ""
-        self._note(done, label + aside, "fit", len(done.value))
-        for result in done.value:
-            packer.cost.learn(result.candidate, result.rows_train, result.seconds)
-            self.journal.add(self._key(result.segment, result.candidate, result.fold), [result])
-        return list(done.value)
+        self._note(done, label + aside, "fit", fitted.fits)
+        return fitted.fits, fitted.failed
 
     def _lost(
         self, work: list[SegmentWork] | PooledWork, error: Exception, packer: Packer
-    ) -> list[FitResult]:
+    ) -> tuple[int, int]:
         _log.warning("a task was lost: %s", error_text(error))
         if isinstance(work, PooledWork):
-            return self._failed_pooled(work, error)
+            self._lost_fits += self._failed_pooled(work, error)
+            return 1, 1
         fits = [(item.segment, fit) for item in work for fit in item.fits]
         self._attempts.update(fits)
         timed_out = isinstance(error, TimeoutError)
         if len(fits) > 1 or (self._attempts[fits[0]] <= self.tasks.max_retries and not timed_out):
             for item in work:
                 packer.put_back(item)
-            return []
+            return 0, 0
         (segment, (name, fold)) = fits[0]
-        rows_train, rows_valid = self.index[segment].folds[fold]
+        rows_train, rows_valid = self.index.folds[self.index.number(segment), fold].tolist()
         text = error_text(error)
-        return [
+        self._lost_fits.append(
             FitResult(
                 segment, name, "own", fold, "failed", None, rows_train, rows_valid, error=text
             )
-        ]
+        )
+        return 1, 1
 
     def _failed_pooled(self, work: PooledWork, error: Exception) -> list[FitResult]:
         blank = FitResult(
             ALL, work.candidate, "pooled", work.fold, "failed", None, 0, 0, error=error_text(error)
         )
-        return [blank, *(replace(blank, segment=key) for key in self.index)]
+        return [blank, *(replace(blank, segment=key) for key in self.index.keys)]
 
     def _note(self, done: Done, label: str, kind: str, fits: int) -> None:
         self.timeline.append(
@@ -395,10 +360,3 @@ def _value(end: Finished[Any], doing: str) -> Any:
     if end.error is not None:
         raise StageFailed(f"{doing} failed: {error_text(end.error)}") from end.error
     return end.value
-
-
-def _saved(path: Path) -> str | None:
-    from pipeline.store.fingerprint import sha256_file
-
-    # Renamed into place when it was whole, so what is there can be trusted.
-    return sha256_file(path) if os.path.exists(path) else None

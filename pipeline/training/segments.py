@@ -66,6 +66,11 @@ def segment_id(key: str) -> str:
     return f"{slug}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
 
+def segment_label(key: str) -> str:
+    """A segment's name for people: ``EWR · UA``."""
+    return " · ".join(_readable(value) for value in segment_values(key))
+
+
 def segment_codes(
     table: pa.Table, columns: Sequence[str]
 ) -> tuple[npt.NDArray[np.int64], list[str]]:

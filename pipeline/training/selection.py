@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.config.train import Select
 from pipeline.models.entry import Scope
-from pipeline.training.eligible import too_few_to_fit
+from pipeline.training.eligible import ONE_CLASS, too_few_to_fit
 from pipeline.training.result import BASELINE, GLOBAL_BASELINE, FitResult
 from pipeline.training.segments import ALL
 
@@ -31,10 +32,11 @@ class Champion:
             ``baseline of all segments``.
         scope: where the model was fitted.
         fallback: why the choice was narrowed, or None.
-        mean_score: mean over ``folds`` of the error, in the target's unit; None if not scored.
+        mean_score: mean over ``folds`` of the score that decides; None if not scored.
         std: population standard deviation over ``folds``.
-        baseline_score: the baseline's mean error over the same folds.
+        baseline_score: the baseline's mean score over the same folds.
         folds: numbers of the folds that were compared.
+        fold_scores: the score on each of ``folds``.
     """
 
     segment: str
@@ -45,21 +47,57 @@ class Champion:
     std: float | None
     baseline_score: float | None
     folds: tuple[int, ...]
+    fold_scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How the winner is chosen.
+
+    Attributes:
+        order: names of the candidates, from the simplest on.
+        sign: what makes an error of a score, of which less is better: -1 where more is better.
+    """
+
+    select: Select
+    order: tuple[str, ...]
+    sign: int
+
+    def simplest_first(self, key: tuple[Scope, str]) -> tuple[int, int, str]:
+        scope, name = key
+        place = self.order.index(name) if name in self.order else len(self.order)
+        return _SIMPLICITY[scope], place, name
 
 
 def choose_champions(
-    results: Iterable[FitResult], rows: Mapping[str, int], min_rows: int
+    results: Iterable[FitResult],
+    rows: Mapping[str, int],
+    min_rows: int,
+    *,
+    select: Select = "best",
+    order: Sequence[str] = (),
+    greater_is_better: bool = False,
 ) -> dict[str, Champion]:
     """Choose for each segment, and for all of them together (``*``).
 
-    Contenders are compared on the folds that all of them were scored on; the lowest mean error
-    wins, and of equal ones the simplest: baseline, pooled, own, then by name. So no champion is
-    worse than its baseline on its folds.
+    Contenders are compared on the folds that all of them were scored on. With ``best`` the best
+    mean score wins, and of equal ones the simplest: baseline, pooled, own, then by name.
+
+    With ``one_standard_error`` the simplest wins of those whose mean is at most one standard error
+    worse than the best (the sample standard deviation of that candidate's fold scores over the
+    square root of their number; zero for one fold), simplest being: pooled before own, then by the
+    declared ``order``. The baseline is what they are measured against: it wins only where it is
+    itself the best, and none that is worse than it can win.
+
+    So with either no champion is worse than its baseline on its folds.
 
     Args:
         results: every fit: own, pooled seen from each segment and from ``*``, baselines.
         rows: training rows of each segment, by key; each gets a champion.
         min_rows: segments with fewer are not offered their own candidates.
+        select: the rule.
+        order: names of the candidates, the simplest first; for ``one_standard_error``.
+        greater_is_better: of the scores; errors are not.
 
     Returns:
         By segment key, ``*`` first.
@@ -67,15 +105,18 @@ def choose_champions(
     by_segment: dict[str, list[FitResult]] = defaultdict(list)
     for result in results:
         by_segment[result.segment].append(result)
-    overall = _choose_overall(by_segment[ALL])
+    declared = tuple(order) if select == "one_standard_error" else ()
+    rule = _Rule(select, declared, sign=-1 if greater_is_better else 1)
+    overall = _choose_overall(by_segment[ALL], rule)
     champions = {ALL: overall}
     for segment in sorted(rows):
-        champions[segment] = _choose(segment, by_segment[segment], rows[segment], min_rows, overall)
+        few = too_few_to_fit(rows[segment], min_rows)
+        champions[segment] = _choose(segment, by_segment[segment], few, overall, rule)
     return champions
 
 
-def _choose_overall(fits: list[FitResult]) -> Champion:
-    chosen = _best(ALL, _contenders(fits, {"pooled", "baseline"}), fallback=None)
+def _choose_overall(fits: list[FitResult], rule: _Rule) -> Champion:
+    chosen = _best(ALL, _contenders(fits, {"pooled", "baseline"}), None, rule)
     if chosen is None or chosen.scope == "baseline":
         fallback = None if chosen else "no fold could be scored"
         chosen = replace(chosen or _unscored(ALL, GLOBAL_BASELINE, "baseline"), fallback=fallback)
@@ -84,11 +125,11 @@ def _choose_overall(fits: list[FitResult]) -> Champion:
 
 
 def _choose(
-    segment: str, fits: list[FitResult], rows: int, min_rows: int, overall: Champion
+    segment: str, fits: list[FitResult], few: str | None, overall: Champion, rule: _Rule
 ) -> Champion:
-    few = too_few_to_fit(rows, min_rows)
     scopes: set[Scope] = {"pooled", "baseline"} if few else {"own", "pooled", "baseline"}
-    chosen = _best(segment, _contenders(fits, scopes), few or _all_failed(fits))
+    fallback = few or _all_failed(fits) or _one_class(fits)
+    chosen = _best(segment, _contenders(fits, scopes), fallback, rule)
     if chosen is not None:
         return chosen
     reason = "; ".join(filter(None, (few, "no fold could be scored")))
@@ -103,24 +144,50 @@ def _contenders(fits: Iterable[FitResult], scopes: set[Scope]) -> Contenders:
     return dict(contenders)
 
 
-def _best(segment: str, contenders: Contenders, fallback: str | None) -> Champion | None:
+def _best(
+    segment: str, contenders: Contenders, fallback: str | None, rule: _Rule
+) -> Champion | None:
     if not contenders:
         return None
     folds, compared = _common_folds(contenders)
-    means = {key: math.fsum(compared[key][f] for f in folds) / len(folds) for key in compared}
-    lowest = min(means.values())
-    tied = [key for key, mean in means.items() if mean <= lowest + _TIE * abs(lowest)]
-    winner = min(tied, key=_simplest_first)
+    scores = {key: tuple(by_fold[f] for f in folds) for key, by_fold in compared.items()}
+    means = {key: math.fsum(values) / len(folds) for key, values in scores.items()}
+    winner = _winner(scores, means, rule)
     return Champion(
         segment,
         candidate=winner[1],
         scope=winner[0],
         fallback=fallback,
         mean_score=means[winner],
-        std=statistics.pstdev(compared[winner][fold] for fold in folds),
+        std=statistics.pstdev(scores[winner]),
         baseline_score=means.get(("baseline", BASELINE)),
         folds=folds,
+        fold_scores=scores[winner],
     )
+
+
+def _winner(
+    scores: Mapping[tuple[Scope, str], tuple[float, ...]],
+    means: Mapping[tuple[Scope, str], float],
+    rule: _Rule,
+) -> tuple[Scope, str]:
+    errors = {key: rule.sign * mean for key, mean in means.items()}
+    lowest = min(errors.values())
+    tied = [key for key, error in errors.items() if error <= lowest + _TIE * abs(lowest)]
+    best = min(tied, key=rule.simplest_first)
+    if rule.select == "best" or best[0] == "baseline":
+        return best
+    limit = min(errors[best] + _standard_error(scores[best]), _baseline_error(errors))
+    near = [key for key, error in errors.items() if key[0] != "baseline" and error <= limit]
+    return min([best, *near], key=rule.simplest_first)
+
+
+def _standard_error(scores: Sequence[float]) -> float:
+    return statistics.stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else 0.0
+
+
+def _baseline_error(errors: Mapping[tuple[Scope, str], float]) -> float:
+    return min((error for key, error in errors.items() if key[0] == "baseline"), default=math.inf)
 
 
 def _common_folds(contenders: Contenders) -> tuple[tuple[int, ...], Contenders]:
@@ -148,6 +215,12 @@ def _all_failed(fits: list[FitResult]) -> str | None:
     if own and all(fit.status == "failed" for fit in own):
         return "all candidates of its own failed"
     return None
+
+
+def _one_class(fits: list[FitResult]) -> str | None:
+    own = [fit for fit in fits if fit.scope == "own"]
+    alone = any(fit.error == ONE_CLASS for fit in own)
+    return ONE_CLASS if alone and all(fit.status != "ok" for fit in own) else None
 
 
 def _unscored(segment: str, candidate: str, scope: Scope) -> Champion:

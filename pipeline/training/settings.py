@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.train import CandidateConfig, TrainConfig
-from pipeline.training.folds import Period, time_folds
-from pipeline.training.matrix import Matrix, digest, drop_unlabelled, to_matrix
-from pipeline.training.segments import runs_of_segments
+from pipeline.training.fit import FitOptions
+from pipeline.training.folds import Period
+from pipeline.training.matrix import Matrix, has_target, to_matrix
+from pipeline.training.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,10 @@ class FitSettings:
     Attributes:
         periods: per fold (end of training, start of validation, end of validation).
         test_from: microseconds since 1970 UTC; rows from there on are never trained on.
+        threads: of a task, for BLAS and OpenMP.
+        memory_bytes: that a task of fits may allocate; None for no limit but the node's.
+        share: whether what candidates have in common is computed once.
+        classes: all classes of the training rows, sorted; none of other tasks.
     """
 
     train: TrainConfig
@@ -32,23 +38,47 @@ class FitSettings:
     periods: tuple[Period, ...]
     test_from: int
     threads: int = 1
+    memory_bytes: int | None = None
+    share: bool = True
+    classes: tuple[str, ...] = ()
+
+    @property
+    def objective(self) -> Objective:
+        return Objective.of(self.train, self.classes)
 
     @property
     def columns(self) -> list[str]:
         """The columns that training reads."""
-        names = (*self.segment, self.time, self.target, *self.numeric, *self.categorical)
+        weight = (self.train.weight,) if self.train.weight else ()
+        roles = (*self.segment, self.time, self.target, *weight)
+        names = (*roles, *self.numeric, *self.categorical)
         return list(dict.fromkeys(names))
 
     def candidates(self, scope: str) -> dict[str, CandidateConfig]:
         return {n: c for n, c in self.train.candidates.items() if c.scope == scope}
 
-    def training_rows(self, table: pa.Table) -> pa.Table:
-        """The rows before the test period that have a target."""
-        before = pc.less(
-            table.column(self.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64()),
-            self.test_from,
+    def options(self, segment: str, fold: int) -> FitOptions:
+        """How the fits of a segment's fold are made."""
+        return FitOptions(
+            segment=segment,
+            fold=fold,
+            seed=self.train.seed,
+            objective=self.objective,
+            threads=self.threads,
+            share=self.share,
+            timeout_seconds=self.train.fit_timeout_seconds,
         )
-        return drop_unlabelled(table.filter(before), self.target)[0]
+
+    def is_training_row(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        """(n_rows,) whether a row lies before the test period and has a target."""
+        times = table.column(self.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+        before = pc.less(times, self.test_from).fill_null(False)
+        return np.asarray(before) & has_target(table, self.target)
+
+    def training_rows(self, table: pa.Table) -> pa.Table:
+        """The rows before the test period that have a target. No copy if all do."""
+        wanted = self.is_training_row(table)
+        return table if wanted.all() else table.filter(pa.array(wanted))
 
     def matrix(self, table: pa.Table) -> Matrix:
         return to_matrix(
@@ -57,57 +87,6 @@ class FitSettings:
             categorical=self.categorical,
             target=self.target,
             time=self.time,
+            classes=self.classes,
+            weight=self.train.weight,
         )
-
-
-@dataclass(frozen=True)
-class SegmentRows:
-    """A segment's training rows: where they lie, how many there are, and what they are.
-
-    Attributes:
-        parts: (block, start, stop) of all its rows, the test rows included, in order.
-        rows: training rows with a target.
-        folds: per fold (training rows, validation rows).
-        digest: hash over the training rows' values.
-    """
-
-    key: str
-    parts: tuple[tuple[int, int, int], ...]
-    rows: int
-    folds: tuple[tuple[int, int], ...]
-    digest: str
-
-
-def index_block(settings: FitSettings, block: int, table: pa.Table) -> list[SegmentRows]:
-    """The segments of one block."""
-    found = []
-    for run in runs_of_segments(table, settings.segment):
-        rows = settings.training_rows(table.slice(run.start, run.stop - run.start))
-        times = rows.column(settings.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-        folds = time_folds(times.to_numpy(), settings.periods)
-        counts = tuple((len(train), len(valid)) for train, valid in folds)
-        part = (block, run.start, run.stop)
-        identity = digest(rows, settings.columns)
-        found.append(SegmentRows(run.key, (part,), rows.num_rows, counts, identity))
-    return found
-
-
-def merge_index(blocks: Sequence[Sequence[SegmentRows]]) -> dict[str, SegmentRows]:
-    """By segment key; a segment that spans blocks becomes one, its parts in order."""
-    merged: dict[str, SegmentRows] = {}
-    for index in blocks:
-        for rows in index:
-            before = merged.get(rows.key)
-            merged[rows.key] = rows if before is None else _joined(before, rows)
-    return merged
-
-
-def _joined(first: SegmentRows, second: SegmentRows) -> SegmentRows:
-    folds = zip(first.folds, second.folds, strict=True)
-    return SegmentRows(
-        first.key,
-        first.parts + second.parts,
-        first.rows + second.rows,
-        tuple((a[0] + b[0], a[1] + b[1]) for a, b in folds),
-        f"{first.digest}+{second.digest}",
-    )

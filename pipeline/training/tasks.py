@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.models.persistence import save_model
+from pipeline.models.persistence import dump_model, sha256
+from pipeline.training.blocks import Blocks, to_blocks
+from pipeline.training.deadline import deadline
+from pipeline.training.finals import FinalWork, save_finals
 from pipeline.training.fit import FoldData, fit_final, fit_fold
 from pipeline.training.folds import time_folds
-from pipeline.training.matrix import Matrix
-from pipeline.training.packing import SegmentWork
-from pipeline.training.pooled import constant, score_baselines, score_by_segment
-from pipeline.training.result import FitResult
+from pipeline.training.identity import FitKeys
+from pipeline.training.index import Parts
+from pipeline.training.journal import journal_entry
+from pipeline.training.matrix import Floats, Matrix
+from pipeline.training.memory import at_most
+from pipeline.training.packing import Seen, SegmentWork
+from pipeline.training.pooled import baselines, score_baselines, score_by_segment
+from pipeline.training.result import FitResult, to_table
 from pipeline.training.segments import ALL, Run, runs_of_segments
 from pipeline.training.settings import FitSettings
-
-Parts = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -47,54 +51,71 @@ def _clocked() -> Iterator[dict[str, Any]]:
     about["stopped"] = time.time()
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What became of a pack of fits.
+
+    Attributes:
+        entry: their rows of the leaderboard, as the journal keeps them.
+        fits: how many they are.
+        failed: how many of them failed.
+        seen: by candidate, what they cost.
+    """
+
+    entry: bytes
+    fits: int
+    failed: int
+    seen: dict[str, Seen]
+
+
 def fit_pack(
     settings: FitSettings, pack: Sequence[SegmentWork], places: Sequence[Parts], *tables: pa.Table
 ) -> Done:
     """Make the fits of a pack; ``places`` says where each segment's rows lie in ``tables``."""
+    with _clocked() as about, at_most(settings.memory_bytes):
+        results = fit_segments(settings, pack, places, tables)
+        keys = FitKeys(settings)
+        data = {work.segment: work.data for work in pack}
+        entry = journal_entry(
+            results, [keys.key(r.segment, data[r.segment], r.candidate, r.fold) for r in results]
+        )
+        seen: dict[str, Seen] = defaultdict(Seen)
+        for result in results:
+            seen[result.candidate].add(result.rows_train, result.seconds)
+        failed = sum(result.status == "failed" for result in results)
+        value = Fitted(entry, len(results), failed, dict(seen))
+    return Done(value, **about)
+
+
+def fit_segments(
+    settings: FitSettings,
+    pack: Sequence[SegmentWork],
+    places: Sequence[Parts],
+    tables: Sequence[pa.Table],
+) -> list[FitResult]:
+    """The fits of some segments, one segment after the other."""
     results: list[FitResult] = []
-    with _clocked() as about:
-        for work, parts in zip(pack, places, strict=True):
-            results += _fit_segment(settings, work, segment_matrix(settings, parts, tables))
-    return Done(results, **about)
-
-
-def _fit_segment(settings: FitSettings, work: SegmentWork, matrix: Matrix) -> list[FitResult]:
-    folds = time_folds(matrix.time, settings.periods)
-    by_fold: dict[int, list[str]] = defaultdict(list)
-    for name, fold in work.fits:
-        by_fold[fold].append(name)
-    results = []
-    for fold, names in sorted(by_fold.items()):
-        data = FoldData(matrix.X, matrix.y, *folds[fold], settings.categorical)
-        for name in names:
-            results.append(_fit_one(settings, data, name, work.segment, fold))
+    for work, rows in zip(pack, segment_rows(settings, places, tables), strict=True):
+        folds = time_folds(rows.time, settings.periods)
+        by_fold: dict[int, list[str]] = defaultdict(list)
+        for name, fold in work.fits:
+            by_fold[fold].append(name)
+        for fold, names in sorted(by_fold.items()):
+            data = FoldData(rows.blocks, rows.y, *folds[fold], rows.weight)
+            candidates = {name: settings.train.candidates[name] for name in names}
+            results += fit_fold(data, candidates, settings.options(work.segment, fold))
     return results
 
 
-def _fit_one(
-    settings: FitSettings, data: FoldData, name: str, segment: str, fold: int, keep: bool = False
-) -> FitResult:
-    train = settings.train
-    with deadline(train.fit_timeout_seconds):
-        return fit_fold(
-            data,
-            {name: train.candidates[name]},
-            segment=segment,
-            fold=fold,
-            seed=train.seed,
-            scorer=train.scorer,
-            threads=settings.threads,
-            keep_predictions=keep,
-        )[0]
-
-
-def fit_pooled(settings: FitSettings, name: str, fold: int, *tables: pa.Table) -> Done:
+def fit_pooled(settings: FitSettings, name: str, fold: int, key: bytes, *tables: pa.Table) -> Done:
     """One pooled candidate on one fold: its score over all rows, then on each segment's."""
-    with _clocked() as about:
+    with _clocked() as about, at_most(settings.memory_bytes):
         matrix, runs = all_rows(settings, tables)
         train_rows, valid_rows = time_folds(matrix.time, settings.periods)[fold]
-        data = FoldData(matrix.X, matrix.y, train_rows, valid_rows, settings.categorical)
-        fit = _fit_one(settings, data, name, ALL, fold, keep=True)
+        blocks = to_blocks(matrix.X, settings.categorical)
+        data = FoldData(blocks, matrix.y, train_rows, valid_rows, matrix.weight)
+        options = replace(settings.options(ALL, fold), keep_predictions=True)
+        (fit,) = fit_fold(data, {name: settings.train.candidates[name]}, options)
         results = [replace(fit, predictions=None)]
         results += score_by_segment(
             fit,
@@ -102,10 +123,13 @@ def fit_pooled(settings: FitSettings, name: str, fold: int, *tables: pa.Table) -
             valid_rows,
             train_rows,
             runs,
-            scorer=settings.train.scorer,
+            scorer=settings.objective,
             min_validation_rows=settings.train.min_validation_rows,
+            weight=matrix.weight,
         )
-    return Done(results, **about)
+        entry = journal_entry(results, [key] * len(results))
+        value = Fitted(entry, 1, int(fit.status == "failed"), {})
+    return Done(value, **about)
 
 
 def fit_baselines(settings: FitSettings, *tables: pa.Table) -> Done:
@@ -122,44 +146,93 @@ def fit_baselines(settings: FitSettings, *tables: pa.Table) -> Done:
                 runs,
                 fold=fold,
                 kind=train.baseline,
-                scorer=train.scorer,
+                scorer=settings.objective,
                 min_validation_rows=train.min_validation_rows,
+                weight=matrix.weight,
             )
-        constants = {ALL: constant(matrix.y, train.baseline)}
-        constants |= {
-            run.key: constant(matrix.y[run.start : run.stop], train.baseline) for run in runs
-        }
-    return Done((results, constants), **about)
+        constants = baselines(
+            matrix.y, runs, kind=train.baseline, scorer=settings.objective, weight=matrix.weight
+        )
+    return Done((to_table(results), constants), **about)
 
 
-def fit_champion(
-    settings: FitSettings, name: str, segment: str, parts: Parts, path: str, *tables: pa.Table
+def fit_finals(
+    settings: FitSettings, work: FinalWork, places: Sequence[Parts], *tables: pa.Table
 ) -> Done:
-    """Fit a winner on all its training rows and save it; brings back the file's SHA-256."""
+    """Fit winners on all their training rows and save them; brings back what was saved."""
     with _clocked() as about:
-        if segment == ALL:
-            matrix, _ = all_rows(settings, tables)
-        else:
-            matrix = segment_matrix(settings, parts, tables)
-        with deadline(settings.train.fit_timeout_seconds):
-            model = fit_final(
-                matrix.X,
-                matrix.y,
-                settings.train.candidates[name],
-                name=name,
-                categorical=settings.categorical,
-                segment=segment,
-                seed=settings.train.seed,
-                threads=settings.threads,
-            )
-        digest = save_model(model, Path(path))
-    return Done(digest, **about)
+        models = []
+        for (segment, name), parts in zip(work.winners, places, strict=True):
+            if segment == ALL:
+                matrix, _ = all_rows(settings, tables)
+            else:
+                matrix = segment_matrix(settings, parts, tables)
+            with deadline(settings.train.fit_timeout_seconds):
+                model = fit_final(
+                    matrix.X,
+                    matrix.y,
+                    settings.train.candidates[name],
+                    name=name,
+                    categorical=settings.categorical,
+                    segment=segment,
+                    seed=settings.train.seed,
+                    threads=settings.threads,
+                    objective=settings.objective,
+                    weight=matrix.weight,
+                )
+            models.append(dump_model(model))
+        save_finals(work, models)
+    return Done([sha256(model) for model in models], **about)
+
+
+@dataclass(frozen=True)
+class SegmentRows:
+    """A segment's training rows, as the folds take them: n_samples of each."""
+
+    blocks: Blocks
+    y: Floats
+    time: npt.NDArray[np.int64]
+    weight: Floats | None
+
+
+def segment_rows(
+    settings: FitSettings, places: Sequence[Parts], tables: Sequence[pa.Table]
+) -> Iterator[SegmentRows]:
+    """The training rows of some segments, made in one go: there may be thousands of small ones.
+
+    Args:
+        settings: the roles of the columns.
+        places: for each segment (position in ``tables``, start, stop) of all its rows.
+        tables: blocks of the feature table.
+    """
+    table = _rows_at(settings, [part for parts in places for part in parts], tables)
+    trained = settings.is_training_row(table)
+    ends = np.cumsum([sum(stop - start for _, start, stop in parts) for parts in places])
+    stops = np.concatenate([[0], np.cumsum(trained)])[ends].tolist()
+    matrix = settings.matrix(table if trained.all() else table.filter(pa.array(trained)))
+    blocks = to_blocks(matrix.X, settings.categorical)
+    for start, stop in zip([0, *stops[:-1]], stops, strict=True):
+        rows = slice(start, stop)
+        weight = None if matrix.weight is None else matrix.weight[rows]
+        yield SegmentRows(blocks.take(rows), matrix.y[rows], matrix.time[rows], weight)
 
 
 def segment_matrix(settings: FitSettings, parts: Parts, tables: Sequence[pa.Table]) -> Matrix:
     """A segment's training rows; ``parts`` are (position in tables, start, stop)."""
-    slices = [tables[i].select(settings.columns).slice(a, b - a) for i, a, b in parts]
-    return settings.matrix(settings.training_rows(pa.concat_tables(slices)))
+    return settings.matrix(settings.training_rows(_rows_at(settings, parts, tables)))
+
+
+def _rows_at(
+    settings: FitSettings, parts: Sequence[tuple[int, int, int]], tables: Sequence[pa.Table]
+) -> pa.Table:
+    joined: list[tuple[int, int, int]] = []
+    for table, start, stop in parts:
+        if joined and joined[-1][0] == table and joined[-1][2] == start:  # neighbours
+            joined[-1] = (table, joined[-1][1], stop)
+        else:
+            joined.append((table, start, stop))
+    slices = [tables[i].select(settings.columns).slice(a, b - a) for i, a, b in joined]
+    return pa.concat_tables(slices).combine_chunks() if len(slices) > 1 else slices[0]
 
 
 def all_rows(settings: FitSettings, tables: Sequence[pa.Table]) -> tuple[Matrix, list[Run]]:
@@ -167,26 +240,3 @@ def all_rows(settings: FitSettings, tables: Sequence[pa.Table]) -> tuple[Matrix,
     whole = pa.concat_tables([table.select(settings.columns) for table in tables])
     rows = settings.training_rows(whole)
     return settings.matrix(rows), runs_of_segments(rows, settings.segment)
-
-
-@contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in this thread after some seconds.
-
-    A fit that does not come back from compiled code is beyond its reach; the driver cancels the
-    task of such a one.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread takes signals; Ray runs tasks there
-        return
-
-    def expire(*_: Any) -> None:
-        raise TimeoutError(f"no result within fit_timeout_seconds = {seconds:g}")
-
-    before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

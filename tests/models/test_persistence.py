@@ -179,6 +179,14 @@ def test_a_bundle_holds_many_models(rows: tuple, tmp_path: Path) -> None:
         load_model(path, sha256(members["m2"]), "other")
 
 
+def test_a_target_encoded_model_is_loaded_as_it_was_saved(rows: tuple, tmp_path: Path) -> None:
+    candidate = CandidateConfig(estimator="sklearn.linear_model.Ridge", encode="target")
+    model = fit_final(*rows, candidate, name="m", categorical=("c",))
+    digest = save_model(model, tmp_path / "m.skops")
+    loaded = load_model(tmp_path / "m.skops", digest)
+    np.testing.assert_array_equal(loaded.predict(rows[0]), model.predict(rows[0]))
+
+
 def _model(rows: tuple, estimator: str, params: dict) -> Pipeline:
     candidate = CandidateConfig(
         estimator=f"sklearn.{estimator}", params=params, encode="ordinal", scale=True

@@ -38,6 +38,7 @@ def make(folder: Path, segments: int = 35, mark: str = "") -> ReportInputs:
         events=_events(mark),
         manifests={stage: _manifest(stage, metrics[stage], mark) for stage in metrics},
         folders=folders,
+        card={"train": "f-train" + mark, "limits": {"tested_only_on": ["2013-11", "2013-12"]}},
     )
 
 
@@ -202,9 +203,13 @@ def _infer(folder: Path, labels: dict[str, str], mark: str) -> Json:
               "bias": 0.6 - n % 5 / 3, "baseline_rmse": 39.9 + n % 4}
         for n, (key, text) in enumerate(labels.items())
     }  # fmt: skip
+    for part in list(by_segment.values())[::2]:
+        part["intervals"] = {"rmse": [part["rmse"] - 1, part["rmse"] + 1],
+                             "difference_rmse": [-2.5, 0.5]}  # fmt: skip
     overall = {
         "rows": 54_060, "rows_scored_against_truth": 52_911, "rmse": 36.47, "mae": 22.31,
         "r2": 0.174, "bias": 0.62, "baseline_rmse": 39.93, "baseline_mae": 24.87,
+        "intervals": {"rmse": [35.9, 37.0], "difference_rmse": [-3.9, -3.1]},
     }  # fmt: skip
     months = [
         {"period": "2013-11" + mark, "rows": 26_971, "rmse": 31.2, "baseline_rmse": 33.4},

@@ -51,6 +51,36 @@ def test_the_page_shows_the_result(page: str) -> None:
         assert said in text
 
 
+def test_errors_are_shown_with_their_intervals(page: str) -> None:
+    text = Html(page).text.replace("\u00a0", " ")
+    assert "35.90 to 37.00" in text and "\u22123.90 to \u22123.10" in text
+    assert "Of 18 segments with an interval, 0 lie wholly below zero" in text
+
+
+def test_classes_are_shown_without_what_only_numbers_have(inputs: ReportInputs) -> None:
+    train, infer = (dict(inputs.manifests[stage]["metrics"]) for stage in ("train", "infer"))
+    train |= {"task": "classification", "scorer": "log_loss"}
+    scores = {"log_loss": 0.41, "accuracy": 0.8, "balanced_accuracy": 0.6, "baseline_log_loss": 0.5}
+    infer["overall"] = {"rows": 90, "rows_scored_against_truth": 80, "roc_auc": 0.7, **scores}
+    infer["by_segment"] = {"a": {"label": "A", "rows": 80, **scores}}
+    infer["by_period"] = [{"period": "2013-11", "rows": 80, **scores}]
+    infer["reliability"] = [{"rows": 80, "mean_probability": 0.3, "observed_share": 0.25}]
+    changed = {
+        stage: {**inputs.manifests[stage], "metrics": metrics}
+        for stage, metrics in (("train", train), ("infer", infer))
+    }
+    text = Html(render(replace(inputs, manifests={**inputs.manifests, **changed}))).text
+    for said in ("Log loss", "Balanced accuracy", "ROC AUC", "0.41"):
+        assert said in text
+    for said in ("RMSE", "Difference", "bootstrap", "residual"):
+        assert said not in text
+
+
+def test_the_model_card_is_on_the_page(page: str) -> None:
+    text = Html(page).text
+    assert "Model card" in text and "tested_only_on:" in text
+
+
 def test_the_page_can_load_and_run_nothing(page: str) -> None:
     html = Html(page)
     for tag, attributes in html.elements:
@@ -157,7 +187,7 @@ def test_few_or_odd_predictions_are_plotted_as_far_as_they_go(
     pq.write_table(pa.table(columns), tmp_path / "predictions" / "part-0.parquet")
     html = Html(render(replace(inputs, folders={"infer": tmp_path})))
     shown = [a for a in html.all("svg") if a.get("class") == "plot"]
-    assert len(shown) == 2 + plots  # the timeline and the split are always there
+    assert len(shown) == 3 + plots  # timeline, split and differences come from the manifests
     assert ("can be plotted" in html.text or "to plot" in html.text) == (plots == 0)
 
 

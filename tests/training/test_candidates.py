@@ -9,7 +9,7 @@ import pytest
 from pipeline.config.preprocess import FeaturesConfig
 from pipeline.config.train import CandidateConfig
 from pipeline.errors import ConfigError
-from pipeline.training.blocks import prepare, to_blocks
+from pipeline.training.blocks import FoldMatrices, clip_target, to_blocks
 from pipeline.training.candidates import (
     build_estimator,
     check_candidates,
@@ -85,7 +85,10 @@ def test_good_candidates_pass(candidates: dict[str, CandidateConfig]) -> None:
 def test_arrays_are_prepared_as_the_saved_pipeline_prepares_frames(
     flights: tuple, candidates: dict[str, CandidateConfig]
 ) -> None:
-    X, _ = flights
+    X, y = flights
+    mean = CandidateConfig(
+        estimator="sklearn.linear_model.Ridge", scale=True, encode="target", clip=0.1
+    )
     few = CandidateConfig(
         estimator="sklearn.linear_model.Ridge",
         features=("dest", "wind", "carrier"),
@@ -95,14 +98,15 @@ def test_arrays_are_prepared_as_the_saved_pipeline_prepares_frames(
     )
     blocks = to_blocks(X, FEATURES.categorical)
     train, valid = np.arange(0, 250), np.arange(250, 400)
-    for candidate in (*candidates.values(), few):
-        wanted = preparation(candidate, FEATURES.numeric, FEATURES.categorical)
+    for candidate in (*candidates.values(), few, mean):
+        wanted = preparation(candidate, FEATURES.numeric, FEATURES.categorical, seed=4)
         transformer = wanted.transformer()
         expected = (
-            transformer.fit_transform(X.iloc[train]),
+            transformer.fit_transform(X.iloc[train], clip_target(y[train], wanted.clip)),
             transformer.transform(X.iloc[valid]),
         )
-        found = prepare(wanted, blocks.take(train), blocks.take(valid))
+        matrices = FoldMatrices(blocks.take(train), blocks.take(valid), y[train])
+        found = matrices.prepare(wanted)
         np.testing.assert_allclose(found[0], expected[0], rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(found[1], expected[1], rtol=1e-12, atol=1e-12)
 
@@ -119,6 +123,27 @@ def test_unseen_and_missing_categories_are_encoded_as_declared() -> None:
         candidate = CandidateConfig(estimator=estimator, encode=encode)
         transformer = preparation(candidate, (), ("c",)).transformer().fit(X)
         np.testing.assert_array_equal(transformer.transform(new), expected)
+
+
+def test_target_encoding_is_the_mean_target_of_the_other_training_rows() -> None:
+    n = 4_000
+    rng = np.random.default_rng(1)
+    wide = np.array([f"k{i}" for i in rng.integers(0, 1_500, n)], dtype=object)
+    wide[:200] = None
+    X = pd.DataFrame({"c": wide})
+    y = np.where(X["c"].isna(), 50.0, 0.0) + rng.normal(size=n)
+    candidate = CandidateConfig(estimator="sklearn.linear_model.Ridge", encode="target")
+    wanted = preparation(candidate, (), ("c",), seed=3)
+    encoder = wanted.transformer()
+    codes = encoder.fit_transform(X, y)[:, 0]
+    new = encoder.transform(pd.DataFrame({"c": np.array([None, "never seen"], dtype=object)}))[:, 0]
+    assert new[0] == pytest.approx(y[:200].mean(), abs=0.5)  # null is a category of its own
+    assert new[1] == pytest.approx(y.mean())
+    # Were a row's own target in its code, noise would look like a strong feature.
+    assert abs(np.corrcoef(codes[200:], y[200:])[0, 1]) < 0.1
+    assert np.corrcoef(encoder.transform(X)[200:, 0], y[200:])[0, 1] > 0.3
+    again = preparation(candidate, (), ("c",), seed=4).transformer().fit_transform(X, y)[:, 0]
+    assert not np.array_equal(again, codes)
 
 
 def test_histogram_boosting_takes_more_categories_than_it_can_bin() -> None:

@@ -11,9 +11,18 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from pipeline.config.train import CandidateConfig
-from pipeline.training.fit import FoldData, clip_target, fit_and_score, fit_final, fit_fold
-from pipeline.training.identity import fit_key
-from pipeline.training.result import FitResult
+from pipeline.training.blocks import FoldMatrices, to_blocks
+from pipeline.training.fit import (
+    FitOptions,
+    FoldData,
+    clip_target,
+    fit_and_score,
+    fit_final,
+    fit_fold,
+)
+from pipeline.training.identity import fit_key, fit_recipe
+from pipeline.training.objective import Objective
+from pipeline.training.result import FitResult, from_table, to_table
 
 CATEGORICAL = ("carrier", "dest")
 TRAIN, VALID = np.arange(0, 300), np.arange(300, 400)
@@ -36,7 +45,13 @@ def test_a_score_is_what_scikit_learn_computes() -> None:
     X = pd.DataFrame({"x": np.arange(20.0)})
     y = np.arange(20.0) ** 2
     result = fit_and_score(
-        X, y, _plain(impute="none"), np.arange(15), np.arange(15, 20), name="line", scorer="mae"
+        X,
+        y,
+        _plain(impute="none"),
+        np.arange(15),
+        np.arange(15, 20),
+        name="line",
+        options=FitOptions(objective=Objective(scorer="mae")),
     )
     oracle = LinearRegression().fit(X.to_numpy()[:15], y[:15])
     assert result.score == pytest.approx(np.abs(oracle.predict(X.to_numpy()[15:]) - y[15:]).mean())
@@ -52,6 +67,35 @@ def test_the_final_model_predicts_as_the_folds_did(
         head = X.iloc[TRAIN].reset_index(drop=True)
         model = fit_final(head, y[TRAIN], candidates[name], name=name, categorical=CATEGORICAL)
         np.testing.assert_allclose(model.predict(X.iloc[VALID]), fold.predictions, rtol=1e-9)
+
+
+def test_target_encoded_candidates_share_a_fold_as_each_alone(flights: tuple) -> None:
+    both = {
+        "weak": _plain(encode="target"),
+        "cut": _plain(encode="target", clip=0.2),
+        "same": _plain(encode="target"),
+    }
+    together = _fold(flights, both)
+    assert together == [_alone(flights, name, candidate) for name, candidate in both.items()]
+    assert together[0].score == together[2].score != together[1].score
+
+
+def test_the_codes_of_validation_rows_do_not_know_their_targets(flights: tuple) -> None:
+    X, y = flights
+    other = np.where(np.arange(400) < 300, y, 1e6)
+    data = [FoldData(to_blocks(X, CATEGORICAL), target, TRAIN, VALID) for target in (y, other)]
+    wanted = data[0].preparation(_plain(encode="target"), seed=1)
+    for one, two in zip(data[0].prepared(wanted), data[1].prepared(wanted), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_target_encoding_sees_the_clipped_target_as_the_saved_pipeline_does(flights: tuple) -> None:
+    X, y = flights
+    data = FoldData(to_blocks(X, CATEGORICAL), y, TRAIN, VALID)
+    wanted = data.preparation(_plain(encode="target", clip=0.2), seed=1)
+    transformer = wanted.transformer()
+    expected = transformer.fit_transform(X.iloc[TRAIN], clip_target(y[TRAIN], 0.2))
+    np.testing.assert_allclose(data.prepared(wanted)[0], expected, rtol=1e-12, atol=1e-12)
 
 
 def test_only_training_rows_shape_the_preparation(flights: tuple) -> None:
@@ -83,7 +127,7 @@ def test_an_error_is_reported_not_raised(flights: tuple) -> None:
     assert found["slow"].warnings == 1
     assert found["nan"].score is None and found["nan"].rows_train == 300
     unfit = fit_and_score(
-        X, np.full(400, np.inf), _plain(), TRAIN, VALID, name="x", segment='["a"]'
+        X, np.full(400, np.inf), _plain(), TRAIN, VALID, name="x", categorical=CATEGORICAL
     )
     assert unfit.status == "failed"
 
@@ -100,9 +144,7 @@ def test_memory_and_interrupts_are_raised(
 def test_a_deadline_that_strikes_in_the_preparation_fails_one_fit_alone(
     flights: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipeline.training.fit as module
-
-    real, calls = module.prepare, []
+    real, calls = FoldMatrices.prepare, []
 
     def slow_once(*args: object) -> object:
         calls.append(1)
@@ -110,7 +152,7 @@ def test_a_deadline_that_strikes_in_the_preparation_fails_one_fit_alone(
             raise TimeoutError("no result within 1 s")
         return real(*args)
 
-    monkeypatch.setattr(module, "prepare", slow_once)
+    monkeypatch.setattr(FoldMatrices, "prepare", slow_once)
     first, second = _fold(flights, {"a": _plain(), "b": _plain()})
     assert first.error == "TimeoutError: no result within 1 s"
     assert second.status == "ok"
@@ -151,32 +193,32 @@ def test_warnings_of_the_model_are_counted_and_those_of_shared_work_are_not() ->
         estimator="sklearn.neural_network.MLPRegressor",
         params={"batch_size": 1000, "max_iter": 500},
     )
-    data = FoldData(X, np.ones(n), train, valid, ("c",))
-    found = fit_fold(data, {"noisy": noisy, "net": net}, segment="*", fold=0, seed=0, scorer="rmse")
+    data = FoldData(to_blocks(X, ["c"]), np.ones(n), train, valid)
+    found = fit_fold(data, {"noisy": noisy, "net": net}, FitOptions())
     assert [result.warnings for result in found] == [0, 1]
     assert {result.status for result in found} == {"ok"}
 
 
 def test_a_result_survives_its_record() -> None:
-    result = FitResult('["a"]', "x", "own", 1, "ok", 0.1, 10, 5, 0.2, 3)
-    assert FitResult(**result.record()) == result
+    result = FitResult('["a"]', "x", "own", 1, "ok", 0.1, 10, 5, 0.2, 3, also=(0.5, None))
+    assert from_table(to_table([result])) == [result]
     assert replace(result, seconds=9.0) == result
 
 
 def test_a_fit_key_changes_iff_what_it_depends_on_does() -> None:
-    base = dict(
-        data="d", segment='["a"]', name="x", candidate=_plain(), period=None, scorer="rmse", seed=0
-    )
+    base = dict(name="x", candidate=_plain(), period=None, scorer="rmse", seed=0)
     from datetime import datetime, timezone
 
     day = datetime(2013, 1, 1, tzinfo=timezone.utc)
     changes = dict(
-        data="e", segment='["b"]', name="y", candidate=_plain(scale=True), period=(day, day, day),
-        scorer="mae", seed=1,
-    )  # fmt: skip
-    keys = {fit_key(**{**base, name: value}) for name, value in changes.items()}
-    assert len(keys | {fit_key(**base)}) == len(changes) + 1
-    assert fit_key(**base) == fit_key(**base)
+        name="y", candidate=_plain(scale=True), period=(day, day, day), scorer="mae", seed=1
+    )
+    recipes = {fit_recipe(**{**base, name: value}) for name, value in changes.items()}
+    assert len(recipes | {fit_recipe(**base)}) == len(changes) + 1
+    recipe = fit_recipe(**base)
+    keys = {fit_key(recipe, '["a"]', b"d"), fit_key(recipe, '["b"]', b"d")}
+    assert len(keys | {fit_key(recipe, '["a"]', b"e"), fit_key(min(recipes), '["a"]', b"d")}) == 4
+    assert fit_key(recipe, '["a"]', b"d") in keys
 
 
 def _plain(**more: object) -> CandidateConfig:
@@ -184,9 +226,15 @@ def _plain(**more: object) -> CandidateConfig:
     return CandidateConfig(**settings)
 
 
-def _fold(flights: tuple, candidates: dict[str, CandidateConfig]) -> list[FitResult]:
-    data = FoldData(*flights, TRAIN, VALID, CATEGORICAL)
-    return fit_fold(data, candidates, segment='["a"]', fold=1, seed=3, scorer="rmse")
+OPTIONS = FitOptions(segment='["a"]', fold=1, seed=3)
+
+
+def _fold(
+    flights: tuple, candidates: dict[str, CandidateConfig], **options: object
+) -> list[FitResult]:
+    X, y = flights
+    data = FoldData(to_blocks(X, CATEGORICAL), y, TRAIN, VALID)
+    return fit_fold(data, candidates, replace(OPTIONS, **options))
 
 
 def _alone(
@@ -194,13 +242,13 @@ def _alone(
 ) -> FitResult:
     return fit_and_score(
         *flights, candidate, TRAIN, VALID, name=name, categorical=CATEGORICAL,
-        segment='["a"]', fold=1, seed=3, keep_predictions=keep_predictions,
+        options=replace(OPTIONS, keep_predictions=keep_predictions),
     )  # fmt: skip
 
 
 def _final_scale(X: pd.DataFrame, y: np.ndarray) -> list[float]:
     ridge = CandidateConfig(estimator="sklearn.linear_model.Ridge", scale=True)
-    data = FoldData(X, y, TRAIN, VALID, CATEGORICAL)
+    data = FoldData(to_blocks(X, CATEGORICAL), y, TRAIN, VALID)
     return data.prepared(data.preparation(ridge))[0].sum(axis=0).tolist()
 
 

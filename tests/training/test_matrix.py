@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import DataRefused
-from pipeline.training.matrix import digest, drop_unlabelled, to_features, to_matrix
+from pipeline.training.digest import digest, row_hasher
+from pipeline.training.matrix import has_target, to_features, to_matrix
 
 TABLE = pa.table(
     {
@@ -69,9 +70,8 @@ def test_text_where_a_number_is_needed_is_refused() -> None:
 def test_a_null_target_is_refused_and_can_be_dropped() -> None:
     with pytest.raises(DataRefused, match="'x' must have no nulls"):
         to_matrix(TABLE, numeric=["y"], categorical=[], target="x", time="t")
-    kept, dropped = drop_unlabelled(TABLE, "x")
-    assert dropped == 1 and kept.column("y").to_pylist() == [1.0, 3.0]
-    assert drop_unlabelled(TABLE, "y") == (TABLE, 0)
+    assert has_target(TABLE, "x").tolist() == [True, False, True]
+    assert has_target(TABLE, "y").all()
 
 
 @given(
@@ -86,6 +86,22 @@ def test_a_digest_depends_on_values_not_on_layout(rows: list, chunk: int, lead: 
     expected = digest(table, ["s", "x"])
     assert digest(chunked, ["s", "x"]) == expected
     assert digest(shifted.slice(lead), ["s", "x"]) == expected
+
+
+@given(
+    st.lists(st.tuples(st.none() | st.text(), st.none() | st.floats(allow_nan=False)), min_size=1),
+    st.integers(1, 4),
+    st.data(),
+)
+def test_a_range_of_rows_is_hashed_as_if_it_stood_alone(
+    rows: list, chunk: int, data: st.DataObject
+) -> None:
+    table = _two_columns(rows)
+    chunked = pa.concat_tables([table.slice(i, chunk) for i in range(0, len(rows), chunk)])
+    start = data.draw(st.integers(0, len(rows)))
+    stop = data.draw(st.integers(start, len(rows)))
+    alone = digest(table.slice(start, stop - start).combine_chunks(), ["s", "x"])
+    assert row_hasher(chunked, ["s", "x"])(start, stop).hex() == alone
 
 
 @given(st.lists(st.text() | st.none(), min_size=1), st.data())

@@ -16,10 +16,10 @@ from pipeline.training.folds import microseconds
 from pipeline.training.journal import FitJournal
 from pipeline.training.packing import SegmentWork
 from pipeline.training.parallel import ParallelTraining
-from pipeline.training.result import FitResult
+from pipeline.training.result import FitResult, from_table
 from pipeline.training.selection import choose_champions
 from pipeline.training.settings import FitSettings
-from pipeline.training.tasks import fit_baselines, fit_pack, fit_pooled
+from pipeline.training.tasks import fit_baselines, fit_pooled, fit_segments
 
 if TYPE_CHECKING:
     from pipeline.engines.session import Engines
@@ -86,19 +86,19 @@ SIZES = {"big": 900, "middle": 300, "small": 160, "tiny": 3}
 
 def sequential(settings: FitSettings, whole: pa.Table) -> list[FitResult]:
     """The same fits by the same plain functions, without Ray, in another order."""
-    results, _ = fit_baselines(settings, whole).value
+    results = from_table(fit_baselines(settings, whole).value[0])
     start = 0
     names = list(settings.candidates("segment"))[::-1]
     for name, rows in SIZES.items():
         if rows * 0.8 >= settings.train.min_rows:
             fits = tuple((c, fold) for fold in (1, 0) for c in names)
-            work = SegmentWork(f'["{name}"]', rows, fits)
-            done = fit_pack(settings, [work], [((0, start, start + rows),)], whole)
-            results += done.value
+            work = SegmentWork(f'["{name}"]', b"", rows, fits)
+            results += fit_segments(settings, [work], [((0, start, start + rows),)], [whole])
         start += rows
     for fold in (1, 0):
-        results += fit_pooled(settings, "boosting", fold, whole).value
-    return list(results)
+        done = fit_pooled(settings, "boosting", fold, bytes(16), whole)
+        results += from_table(pa.ipc.open_stream(done.value.entry).read_all().drop_columns(["key"]))
+    return results
 
 
 @pytest.mark.parametrize("pack_seconds", [0.001, 100.0])
@@ -112,11 +112,12 @@ def test_any_packing_on_ray_equals_the_sequential_fits(
     blocks = [ray.put(whole.slice(0, 500)), ray.put(whole.slice(500))]  # "big" spans both
     training = ParallelTraining(
         settings, blocks, TasksConfig(pack_seconds=pack_seconds), 2,
-        FitJournal(tmp_path / "fits.jsonl"), lambda *_: None,
+        FitJournal(tmp_path / "fits.journal"), lambda *_: None,
     )  # fmt: skip
     index = training.read_index()
-    baselines, constants = training.baselines()
-    found = [*baselines, *training.fits(tmp_path / "models")]
+    constants = training.baselines()
+    training.fits(tmp_path / "models")
+    found = from_table(training.leaderboard())
     made = [r for r in found if r.status != "skipped" or r.scope != "own"]
 
     def by_name(results: list[FitResult]) -> dict[Any, FitResult]:
@@ -124,19 +125,24 @@ def test_any_packing_on_ray_equals_the_sequential_fits(
 
     assert by_name(made) == by_name(sequential(settings, whole))
     assert {r.error for r in found if r.candidate == "broken" and r.status == "failed"} != {None}
-    rows = {key: segment.rows for key, segment in index.items()}
+    rows = dict(index.rows_by_segment())
     champions = choose_champions(found, rows, settings.train.min_rows)
-    fitted = [c for c in champions.values() if c.scope != "baseline"]
+    fitted = [
+        ("*" if c.scope == "pooled" else c.segment, c.candidate)
+        for c in champions.values()
+        if c.scope != "baseline"
+    ]
     saved = training.champions(fitted, tmp_path / "models")
     assert len(saved) >= 2
-    assert set(constants) == {"*", *index}
+    assert set(constants) == {"*", *index.keys}
 
     again = ParallelTraining(
-        settings, blocks, TasksConfig(), 2, FitJournal(tmp_path / "fits.jsonl"), lambda *_: None
+        settings, blocks, TasksConfig(), 2, FitJournal(tmp_path / "fits.journal"), lambda *_: None
     )
     again.read_index()
-    baselines, _ = again.baselines()
-    assert by_name([*baselines, *again.fits(tmp_path / "models")]) == by_name(found)
-    assert again.reused == len(again.keys) > 10
+    again.baselines()
+    again.fits(tmp_path / "models")
+    assert by_name(from_table(again.leaderboard())) == by_name(found)
+    assert again.plan.reused == len(again.plan.keys) > 10
     assert again.champions(fitted, tmp_path / "models") == saved
     assert not [task for task in again.timeline if task["kind"] != "baseline"]

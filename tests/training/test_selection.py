@@ -5,13 +5,23 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config.train import Select
 from pipeline.errors import StageFailed
 from pipeline.training.failures import check_failures, error_counts
-from pipeline.training.result import BASELINE, GLOBAL_BASELINE, FitResult, leaderboard
+from pipeline.training.result import (
+    BASELINE,
+    GLOBAL_BASELINE,
+    LEADERBOARD,
+    FitResult,
+    from_table,
+    in_order,
+    to_table,
+)
 from pipeline.training.segments import ALL
 from pipeline.training.selection import choose_champions
 
@@ -112,9 +122,37 @@ def test_failed_candidates_leave_pooled_and_baseline_with_the_reason() -> None:
     assert champion.fallback == "all candidates of its own failed"
 
 
+def test_the_simplest_within_one_standard_error_wins() -> None:
+    results = [
+        *overall(),
+        *fits(A, BASELINE, "baseline", [4.5, 6.5]),
+        *fits(A, "forest", "pooled", [4.0, 6.2]),  # 5.1, above 3.9 + 1
+        *fits(A, "deep", "own", [2.9, 4.9]),  # 3.9, whose standard error is 1
+        *fits(A, "linear", "own", [4.0, 5.6]),
+        *fits(A, "small", "own", [4.4, 5.0]),
+    ]
+    best = choose_champions(results, {A: 500}, 200)[A]
+    assert (best.candidate, best.fold_scores) == ("deep", (2.9, 4.9))
+    for order, expected in (
+        (("forest", "small", "linear", "deep"), "small"),
+        (("linear", "small", "deep", "forest"), "linear"),
+        (("deep", "small"), "deep"),
+    ):
+        chosen = choose_champions(results, {A: 500}, 200, select="one_standard_error", order=order)[
+            A
+        ]
+        assert chosen.candidate == expected
+    near = [*results, *fits(A, "near", "pooled", [4.2, 5.4])]
+    chosen = choose_champions(
+        near, {A: 500}, 200, select="one_standard_error", order=("linear", "near")
+    )[A]
+    assert (chosen.candidate, chosen.scope, chosen.fold_scores) == ("near", "pooled", (4.2, 5.4))
+
+
 SCORES = st.lists(st.none() | st.floats(0.1, 10), min_size=3, max_size=3)
 
 
+@pytest.mark.parametrize("select", ["best", "one_standard_error"])
 @given(
     st.lists(st.floats(0.1, 10), min_size=3, max_size=3),
     st.dictionaries(st.sampled_from(["p1", "p2"]), SCORES),
@@ -122,18 +160,23 @@ SCORES = st.lists(st.none() | st.floats(0.1, 10), min_size=3, max_size=3)
     st.randoms(use_true_random=False),
 )
 def test_no_champion_is_worse_than_its_baseline_whatever_the_order(
-    base: list, pooled: dict, own: dict, rng: random.Random
+    select: Select, base: list, pooled: dict, own: dict, rng: random.Random
 ) -> None:
+    rule: dict = {"select": select, "order": ("p2", "o3", "o1", "p1", "o2")}
     results = [*overall(), *fits(A, BASELINE, "baseline", base)]
     for name, scores in pooled.items():
         results += fits(A, name, "pooled", scores)
     for name, scores in own.items():
         results += fits(A, name, "own", scores)
-    champion = choose_champions(results, {A: 500}, 200)[A]
+    champion = choose_champions(results, {A: 500}, 200, **rule)[A]
     assert champion.mean_score is not None and champion.baseline_score is not None
     assert champion.mean_score <= champion.baseline_score
+    assert champion.mean_score == pytest.approx(sum(champion.fold_scores) / len(champion.folds))
+    best = choose_champions(results, {A: 500}, 200)[A]
+    assert best.mean_score is not None
+    assert champion.mean_score <= best.mean_score + (best.std or 0) + 1e-9
     shuffled = rng.sample(results, len(results))
-    assert choose_champions(shuffled, {A: 500}, 200)[A] == champion
+    assert choose_champions(shuffled, {A: 500}, 200, **rule)[A] == champion
     assert leaderboard(shuffled) == leaderboard(results)
 
 
@@ -152,19 +195,34 @@ def test_equal_errors_are_counted_together() -> None:
         fit(A, "forest", "pooled", 0, None, "MemoryFull: x"),
         fit(A, "tree", "own", 0, None),
     ]
-    counts = error_counts(results)
+    counts = error_counts(to_table(results))
     assert [(e.candidate, e.count, e.segment) for e in counts] == [
         ("ridge", 3, A),
         ("forest", 1, ALL),
     ]
-    check_failures(results, 0.8)
+    check_failures(to_table(results), 0.8)
     with pytest.raises(StageFailed, match="4 of 5 fits failed") as caught:
-        check_failures(results, 0.79)
+        check_failures(to_table(results), 0.79)
     assert "ridge: ValueError: no (3 fits, as in" in str(caught.value)
 
 
 def test_all_fits_failed_fails_whatever_is_allowed() -> None:
     with pytest.raises(StageFailed):
-        check_failures(fits(A, "ridge", "own", [None]), 1.0)
-    check_failures(fits(A, BASELINE, "baseline", [1.0]), 0.0)
-    check_failures([], 0.0)
+        check_failures(to_table(fits(A, "ridge", "own", [None])), 1.0)
+    check_failures(to_table(fits(A, BASELINE, "baseline", [1.0])), 0.0)
+    check_failures(to_table([]), 0.0)
+
+
+@given(st.data())
+def test_a_leaderboard_in_pieces_is_whole_in_order_and_cuts_no_segment(data: st.DataObject) -> None:
+    sizes = data.draw(st.lists(st.integers(1, 6), max_size=6))
+    results = [r for i, n in enumerate(sizes) for r in fits(f"s{i}", "ridge", "own", [1.0] * n)]
+    table = to_table(data.draw(st.permutations(results)))
+    pieces = [from_table(piece) for piece in in_order(table, data.draw(st.integers(1, 8)))]
+    assert [fit for piece in pieces for fit in piece] == results
+    segments = [{fit.segment for fit in piece} for piece in pieces]
+    assert len(set().union(*segments)) == sum(map(len, segments)) == len(sizes)
+
+
+def leaderboard(results: list[FitResult]) -> pa.Table:
+    return pa.concat_tables([LEADERBOARD.empty_table(), *in_order(to_table(results))])

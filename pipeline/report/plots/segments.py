@@ -18,11 +18,12 @@ class Score:
     label: str
     champion: float
     baseline: float
+    gain: float
 
 
 def dumbbells(scores: Sequence[Score], scorer: str, unit: str, caption: str) -> Figure:
     """A line from the baseline's score to the champion's; the largest gain on top."""
-    ordered = sorted(scores, key=lambda s: (s.champion / s.baseline if s.baseline else 1, s.label))
+    ordered = sorted(scores, key=lambda s: (-s.gain, s.label))
     lanes = range(len(ordered))
 
     def paint(axes: Axes) -> None:
@@ -43,7 +44,7 @@ def dumbbells(scores: Sequence[Score], scorer: str, unit: str, caption: str) -> 
         axes.grid(False, axis="y")
         legend_above(axes)
 
-    better = sum(s.champion < s.baseline for s in ordered)
+    better = sum(s.gain > 0 for s in ordered)
     return draw(
         "champions",
         paint,

@@ -76,8 +76,8 @@ def _leaderboard(ranking: list[Standing], scorer: str) -> Table:
     )
     total = sum(s.wins for s in ranking)
     rows: list[tuple[Cell, ...]] = [
-        (label(s.candidate), count(s.wins), bar(s.wins / total if total else 0), decimal(s.rank),
-         metric(s.score), count(s.fits), count(s.failed), duration(s.seconds))
+        (label(s.candidate, 120), count(s.wins), bar(s.wins / total if total else 0),
+         decimal(s.rank), metric(s.score), count(s.fits), count(s.failed), duration(s.seconds))
         for s in ranking[:MAX_ROWS]
     ]  # fmt: skip
     note = "Mean rank: 1 is the best candidate of a segment, over all segments that it was fit in. "
@@ -87,14 +87,15 @@ def _leaderboard(ranking: list[Standing], scorer: str) -> Table:
 
 def _plot(picked: list[Champion], inputs: ReportInputs, note: str) -> Figure | None:
     scores = [
-        Score(c.label, c.score, c.baseline)
+        Score(c.label, c.score, c.baseline, c.gain or 0.0)
         for c in picked
         if c.score is not None and c.baseline is not None
     ]
     if not scores:
         return None
-    caption = f"Champion and baseline by segment; the largest gain on top, less is better. {note}"
-    return dumbbells(scores, inputs.scorer, inputs.target_unit, caption.strip())
+    better = "more" if inputs.greater_is_better else "less"
+    caption = f"Champion and baseline by segment; the largest gain on top, {better} is better. "
+    return dumbbells(scores, inputs.scorer, inputs.measure_unit, (caption + note).strip())
 
 
 def _champions(picked: list[Champion], inputs: ReportInputs, note: str) -> Table:
@@ -113,7 +114,7 @@ def _champions(picked: list[Champion], inputs: ReportInputs, note: str) -> Table
         Column("Fallback", "prose"),
     )
     rows: list[tuple[Cell, ...]] = [
-        (label(c.label), label(c.candidate), label(c.scope), count(c.rows),
+        (label(c.label), label(c.candidate, 120), label(c.scope), count(c.rows),
          metric(c.score, like=scale), metric(c.spread, like=scale),
          metric(c.baseline, like=scale), percent(c.gain, signed=True),
          visible(c.fallback or NONE, 120))

@@ -35,16 +35,18 @@ def build(inputs: ReportInputs) -> Section:
 def headline(inputs: ReportInputs) -> str:
     """The result in one sentence."""
     overall = mapping(inputs.metrics("infer"), "overall")
-    score, base = number(overall, "rmse"), number(overall, "baseline_rmse")
+    key, name = inputs.measure
+    score, base = number(overall, key), number(overall, f"baseline_{key}")
     better = gain(score, base)
     if score is None or better is None:
         return "No held-out test has been scored in this run yet."
     rows = number(overall, "rows_scored_against_truth") or number(overall, "rows")
-    unit = label(inputs.target_unit, 12) if inputs.target_unit else ""
+    unit = label(inputs.measure_unit, 12) if inputs.measure_unit else ""
+    article = "an RMSE" if key == "rmse" else f"a {name.lower()}"
     side = "below" if better >= 0 else "above"
     of = f" of {label(inputs.target)}" if inputs.target else ""
     return (
-        f"On {count(rows)} held-out rows the champions predict with an RMSE{of} of "
+        f"On {count(rows)} held-out rows the champions predict with {article}{of} of "
         f"{metric(score, unit)}, {percent(abs(better))} {side} the baseline's {metric(base, unit)}."
     )
 
@@ -95,15 +97,17 @@ def _models(inputs: ReportInputs) -> Card:
 
 def _error(inputs: ReportInputs) -> Card:
     overall = mapping(inputs.metrics("infer"), "overall")
-    score, base = number(overall, "rmse"), number(overall, "baseline_rmse")
-    unit = label(inputs.target_unit, 12) if inputs.target_unit else ""
+    key, name = inputs.measure
+    title = f"Test {name if key == 'rmse' else name.lower()}"
+    score, base = number(overall, key), number(overall, f"baseline_{key}")
+    unit = label(inputs.measure_unit, 12) if inputs.measure_unit else ""
     better = gain(score, base)
     if better is None:
-        return Card("Test RMSE", metric(score, unit))
+        return Card(title, metric(score, unit))
     word = "lower than" if better >= 0 else "higher than"
     tone: Tone = "good" if better > 0 else "bad"
     sub = f"{percent(abs(better))} {word} the baseline"
-    return Card("Test RMSE", metric(score, unit), sub, tone)
+    return Card(title, metric(score, unit), sub, tone)
 
 
 def _time(inputs: ReportInputs) -> Card:

@@ -39,6 +39,7 @@ def build(inputs: ReportInputs) -> Section:
         columns = (Column("Package"), Column("Version", "code"), Column("Stages", "prose"))
         blocks.append(Table("Versions that shape the output", columns, versions))
     stages = [stage for stage in STAGES if inputs.config(stage)]
+    blocks += [Fold("Model card", (_config(inputs.card),))] if inputs.card else []
     blocks += [Fold(f"Configuration of {stage}", (_config(inputs.config(stage)),))
                for stage in stages]  # fmt: skip
     return Section("versions", "Versions and configuration", lead, blocks)
