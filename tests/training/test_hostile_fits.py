@@ -29,7 +29,7 @@ CANDIDATES = {
     "ridge": {"estimator": "sklearn.linear_model.Ridge"},
     "raises-on-small-ones": {
         "estimator": "sklearn.neighbors.KNeighborsRegressor",
-        "params": {"n_neighbors": 700},
+        "params": {"n_neighbors": 250},
     },
     "never-ends": {
         "estimator": "sklearn.neural_network.MLPRegressor",
@@ -37,7 +37,7 @@ CANDIDATES = {
     },
     "eats-all-memory": {"estimator": "sklearn.kernel_ridge.KernelRidge"},
 }
-SIZES = {"big": 9000, "one class": 900, "all null": 900, "plain": 900, "one row": 1}
+SIZES = {"big": 9000, "one class": 300, "all null": 300, "plain": 300, "one row": 1}
 
 
 def hostile() -> pa.Table:
@@ -61,7 +61,7 @@ def test_what_breaks_breaks_alone(
 
     engines.ray()
     train = TrainConfig.model_validate(
-        {"candidates": CANDIDATES, "min_rows": 40, "fit_timeout_seconds": 2}
+        {"candidates": CANDIDATES, "min_rows": 40, "fit_timeout_seconds": 5}
     )
     tasks = TasksConfig.model_validate({"memory": "150m", "max_retries": 1})
     training = ParallelTraining(
@@ -85,10 +85,10 @@ def test_what_breaks_breaks_alone(
     count = {c: sum(e.count for e in said if e.candidate == c) for c in CANDIDATES}
     assert count == {
         "ridge": 0, "raises-on-small-ones": 6, "never-ends": 8, "eats-all-memory": 2,
-    }  # fmt: skip
+    }, said  # fmt: skip
     reasons = {e.candidate: e.error for e in said}
     assert reasons["eats-all-memory"].startswith("MemoryError: ")
-    assert reasons["never-ends"] == "TimeoutError: no result within fit_timeout_seconds = 2"
+    assert reasons["never-ends"] == "TimeoutError: no result within fit_timeout_seconds = 5"
     assert "n_neighbors" in reasons["raises-on-small-ones"]
     champions = choose_champions(from_table(board), dict(index.rows_by_segment()), train.min_rows)
     assert champions['["plain"]'].candidate in ("ridge", "eats-all-memory")
