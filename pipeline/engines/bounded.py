@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from pipeline.config.engines import TasksConfig
@@ -17,11 +17,15 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Finished(Generic[Item]):
-    """One task's end: its value, or the error that ended it (a lost worker, a time-out)."""
+    """One task's end: its value, or the error that ended it (a lost worker, a time-out).
+
+    ``seconds`` count from its submission, and so with its wait for a free CPU.
+    """
 
     item: Item
     value: Any
     error: Exception | None
+    seconds: float = 0.0
 
 
 def task_options(tasks: TasksConfig) -> dict[str, Any]:
@@ -75,8 +79,8 @@ def run_bounded(
             ready, _ = ray.wait(list(flying), num_returns=1, timeout=_POLL_SECONDS)
             watch()
             for ref in ready:
-                item, _ = flying.pop(ref)
-                yield _collect(item, ref)
+                item, since = flying.pop(ref)
+                yield replace(_collect(item, ref), seconds=time.monotonic() - since)
             if not ready and limit_seconds is not None:
                 yield from _cancel_late(flying, limit_seconds)
     finally:
@@ -106,4 +110,5 @@ def _cancel_late(
         if now - since > limit_seconds(item):
             del flying[ref]
             ray.cancel(ref, force=True)
-            yield Finished(item, None, TimeoutError(f"no result after {now - since:.0f} s"))
+            late = TimeoutError(f"no result after {now - since:.0f} s")
+            yield Finished(item, None, late, now - since)

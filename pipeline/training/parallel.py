@@ -20,6 +20,7 @@ from pipeline.config.engines import TasksConfig
 from pipeline.engines.bounded import Finished, run_bounded, task_options
 from pipeline.errors import StageFailed
 from pipeline.models.entry import Prediction
+from pipeline.training.deadline import no_result_within
 from pipeline.training.finals import (
     FinalWork,
     SavedModel,
@@ -299,7 +300,7 @@ class ParallelTraining:
         """
         work: list[SegmentWork] | PooledWork = end.item
         if end.error is not None:
-            return self._lost(work, end.error, packer)
+            return self._lost(work, self._why_lost(end, end.error), packer)
         done: Done = end.value
         fitted: Fitted = done.value
         self.journal.add(fitted.entry)
@@ -312,6 +313,16 @@ class ParallelTraining:
         aside = f" and {len(work) - 1} more" if len(work) > 1 else ""
         self._note(done, label + aside, "fit", fitted.fits)
         return fitted.fits, fitted.failed
+
+    def _why_lost(self, end: Finished[Any], error: Exception) -> Exception:
+        """A single fit's worker that was lost after its time was ended by its own deadline."""
+        from ray.exceptions import WorkerCrashedError
+
+        work, limit = end.item, self.settings.train.fit_timeout_seconds
+        alone = isinstance(work, PooledWork) or [len(item.fits) for item in work] == [1]
+        if alone and isinstance(error, WorkerCrashedError) and end.seconds >= limit:
+            return TimeoutError(f"{no_result_within(limit)}, nor an end when asked for it")
+        return error
 
     def _lost(
         self, work: list[SegmentWork] | PooledWork, error: Exception, packer: Packer

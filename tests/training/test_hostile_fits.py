@@ -97,6 +97,44 @@ def test_what_breaks_breaks_alone(
     assert set(training.champions([winner], tmp_path / "models")) == {winner}
 
 
+def test_a_fit_that_does_not_come_back_from_compiled_code_ends_with_its_worker(
+    engines: Engines,
+    settings: FitSettings,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """libsvm asks for no signals; without a limit on its iterations this takes it for ever."""
+    import ray
+
+    engines.ray()
+    hangs = {"kernel": "poly", "degree": 9, "C": 1e12, "tol": 1e-15}
+    train = TrainConfig.model_validate(
+        {
+            "candidates": {
+                "ridge": CANDIDATES["ridge"],
+                "hangs": {"estimator": "sklearn.svm.SVR", "params": hangs},
+            },
+            "min_rows": 40,
+            "fit_timeout_seconds": 2,
+        }
+    )
+    training = ParallelTraining(
+        replace(settings, train=train), [ray.put(table({"plain": 2000}))],
+        TasksConfig.model_validate({"max_retries": 1}), 2,
+        FitJournal(tmp_path / "fits.journal"), lambda *_: None,
+    )  # fmt: skip
+    training.read_index()
+    training.baselines()
+    training.fits(tmp_path / "models")
+    board = training.leaderboard()
+    own = [r for r in from_table(board) if r.scope == "own"]
+    assert {(r.candidate, r.status) for r in own} == {("ridge", "ok"), ("hangs", "failed")}
+    (said,) = error_counts(board)
+    assert said.count == 2
+    assert said.error == (
+        "TimeoutError: no result within fit_timeout_seconds = 2, nor an end when asked for it"
+    )
+
+
 def test_a_limit_on_memory_ends_with_its_block() -> None:
     with at_most(64 * MIB):
         assert np.ones(MIB).sum() == MIB
