@@ -69,6 +69,26 @@ class PipelineConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _parents_are_wider_than_segments(self) -> PipelineConfig:
+        segment = self.preprocess.segment
+        for level in self.train.parents:
+            if not set(level) < set(segment):
+                raise ValueError(
+                    f"train.parents: a group must be some of preprocess.segment "
+                    f"({', '.join(segment)}), and not all. Got {list(level)} instead"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _folds_to_halve_between(self) -> PipelineConfig:
+        if self.train.halving is not None and self.preprocess.split.folds < 2:
+            raise ValueError(
+                "train.halving drops candidates between folds, so preprocess.split.folds must be "
+                "at least 2. Got 1 instead"
+            )
+        return self
+
     def path(self, relative: str) -> Path:
         """A path of this configuration, absolute."""
         return (Path(self.root) / relative).resolve()

@@ -81,6 +81,18 @@ class CandidateConfig(Section):
         return self
 
 
+class HalvingConfig(Section):
+    """Drop candidates between folds, each segment its own: after each fold only the best go on.
+
+    The most recent fold comes first, for it is the likest to the test. The pooled candidates are
+    compared over all rows, and apart from those of the segments.
+    """
+
+    factor: Annotated[float, Field(gt=1)] = Field(
+        default=3.0, description="of the candidates, one in so many goes on to the next fold"
+    )
+
+
 class TrainConfig(Section):
     """Many fits, one champion a segment.
 
@@ -125,6 +137,21 @@ class TrainConfig(Section):
         default="best",
         description="one_standard_error takes the simplest candidate that is about as good as the "
         "best: pooled before own, then in the order in which the candidates are declared",
+    )
+    halving: HalvingConfig | None = Field(
+        default=None,
+        description="make fewer fits: {factor: 3} keeps a third of the candidates after each fold",
+    )
+    budget_seconds: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="what the fits of the folds may take, all together; candidates are then tried "
+        "in their order, and those not done in time are left out. What is chosen may then differ "
+        "from run to run. Baselines before and the winners' last fits after it are not counted",
+    )
+    parents: tuple[Annotated[tuple[Name, ...], Field(min_length=1)], ...] = Field(
+        default=(),
+        description="columns of preprocess.segment that name wider groups, the nearest first, such "
+        "as [[carrier]]: a segment without a model of its own may have that of its group",
     )
     min_rows: Count = Field(
         default=200, description="training rows under which a segment gets no model of its own"
@@ -171,6 +198,18 @@ class TrainConfig(Section):
         if self.preset is None and not self.candidates:
             raise ValueError(
                 "must have candidates, or a preset: fast, standard or thorough. Got neither instead"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parents_differ(self) -> TrainConfig:
+        groups = [frozenset(level) for level in self.parents]
+        if len(set(groups)) < len(groups) or any(
+            len(set(level)) < len(level) for level in self.parents
+        ):
+            raise ValueError(
+                "parents must name each group of columns once, and each column once in a group. "
+                f"Got {[list(level) for level in self.parents]} instead"
             )
         return self
 

@@ -15,6 +15,10 @@ Item = TypeVar("Item")
 _POLL_SECONDS = 1.0
 
 
+class DueError(TimeoutError):
+    """A task was cancelled because the time for all of them was up."""
+
+
 @dataclass(frozen=True)
 class Finished(Generic[Item]):
     """One task's end: its value, or the error that ended it (a lost worker, a time-out).
@@ -54,6 +58,7 @@ def run_bounded(
     in_flight: int,
     limit_seconds: Callable[[Item], float] | None = None,
     watch: Callable[[], None] = lambda: None,
+    due: float | None = None,
 ) -> Iterator[Finished[Item]]:
     """Keep up to ``in_flight`` tasks going until ``next_item`` returns None and all have ended.
 
@@ -64,6 +69,8 @@ def run_bounded(
         limit_seconds: how long an item may be in flight before its task is cancelled by force.
             It counts from submission, so leave room for the tasks that wait before it.
         watch: called at least once a second; what it raises ends the work.
+        due: when, by ``time.monotonic``, nothing more is started, and what is in flight is
+            cancelled by force and ends with a :class:`DueError`.
 
     Tasks that are still going when the caller stops listening are cancelled.
     """
@@ -72,17 +79,25 @@ def run_bounded(
     flying: dict[Any, tuple[Item, float]] = {}
     try:
         while True:
-            while len(flying) < in_flight and (item := next_item()) is not None:
+            left = _POLL_SECONDS if due is None else due - time.monotonic()
+            while left > 0 and len(flying) < in_flight and (item := next_item()) is not None:
                 flying[submit(item)] = (item, time.monotonic())
             if not flying:
                 return
-            ready, _ = ray.wait(list(flying), num_returns=1, timeout=_POLL_SECONDS)
+            over = left <= 0
+            ready, _ = ray.wait(
+                list(flying),
+                num_returns=len(flying) if over else 1,
+                timeout=0 if over else min(left, _POLL_SECONDS),
+            )
             watch()
             for ref in ready:
                 item, since = flying.pop(ref)
                 yield replace(_collect(item, ref), seconds=time.monotonic() - since)
-            if not ready and limit_seconds is not None:
-                yield from _cancel_late(flying, limit_seconds)
+            if over:
+                yield from _cancel(flying, lambda *_: DueError("the time was up"))
+            elif not ready and limit_seconds is not None:
+                yield from _cancel(flying, _late(limit_seconds))
     finally:
         for ref in flying:
             ray.cancel(ref, force=True)
@@ -100,15 +115,23 @@ def _collect(item: Item, ref: Any) -> Finished[Item]:
         return Finished(item, None, error)
 
 
-def _cancel_late(
-    flying: dict[Any, tuple[Item, float]], limit_seconds: Callable[[Item], float]
+def _late(limit_seconds: Callable[[Item], float]) -> Callable[[Item, float], Exception | None]:
+    def late(item: Item, seconds: float) -> Exception | None:
+        over = seconds > limit_seconds(item)
+        return TimeoutError(f"no result after {seconds:.0f} s") if over else None
+
+    return late
+
+
+def _cancel(
+    flying: dict[Any, tuple[Item, float]], why: Callable[[Item, float], Exception | None]
 ) -> Iterator[Finished[Item]]:
+    """Cancel the tasks for which there is a reason, given the seconds that they took so far."""
     import ray
 
     now = time.monotonic()
     for ref, (item, since) in list(flying.items()):
-        if now - since > limit_seconds(item):
+        if (error := why(item, now - since)) is not None:
             del flying[ref]
             ray.cancel(ref, force=True)
-            late = TimeoutError(f"no result after {now - since:.0f} s")
-            yield Finished(item, None, late, now - since)
+            yield Finished(item, None, error, now - since)

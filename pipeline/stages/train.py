@@ -9,13 +9,14 @@ import shutil
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.config import PipelineConfig
+from pipeline.config.train import Select
 from pipeline.engines.bounded import task_memory
 from pipeline.errors import ConfigError, DataRefused
 from pipeline.models.champions import ChampionRecord, write_champions
@@ -35,10 +36,11 @@ from pipeline.training.index import SegmentIndex
 from pipeline.training.journal import FitJournal
 from pipeline.training.objective import Objective, greater_is_better
 from pipeline.training.parallel import ParallelTraining
+from pipeline.training.parents import Levels
 from pipeline.training.result import GLOBAL_BASELINE, LEADERBOARD, from_table, in_order, published
 from pipeline.training.scorers import check_scorers
-from pipeline.training.segments import ALL, segment_id, segment_label
-from pipeline.training.selection import Champion, choose_champions
+from pipeline.training.segments import ALL, is_group, segment_id, segment_label
+from pipeline.training.selection import Champion, Parents, choose_champions, choose_parents
 from pipeline.training.settings import FitSettings
 from pipeline.training.survey import survey_blocks
 
@@ -95,7 +97,7 @@ def run(context: StageContext, folder: Path) -> Outcome:
     check_failures(results, context.config.train.max_failed_share)
     champions = _choose(results, index, settings, folder)
     fitted = [c for c in champions.values() if c.scope != "baseline"]
-    saved = training.champions((_winner(c) for c in fitted), parts / "models")
+    saved = training.champions((c.fit for c in fitted), parts / "models")
     records = {
         key: _record(champion, training.rows(key), saved, folder, constants, settings.objective)
         for key, champion in champions.items()
@@ -113,15 +115,17 @@ def _choose(
     results: pa.Table, index: SegmentIndex, settings: FitSettings, folder: Path
 ) -> dict[str, Champion]:
     """Choose the champions, and write the leaderboard on the way: both go segment by segment."""
+    train = settings.train
     of_all = from_table(results.filter(pc.equal(results.column("segment"), ALL)))
+    of_groups = from_table(results.filter(pc.starts_with(results.column("segment"), "{")))
     rows = dict(index.rows_by_segment())
-    choose = partial(
-        choose_champions,
-        min_rows=settings.train.min_rows,
-        select=settings.train.select,
-        order=tuple(settings.train.candidates),
-        greater_is_better=greater_is_better(settings.train.scorer),
-    )
+    rule: _Rule = {
+        "select": train.select,
+        "order": tuple(train.candidates),
+        "greater_is_better": greater_is_better(train.scorer),
+    }
+    parents = Parents(Levels(settings.segment, train.parents), choose_parents(of_groups, **rule))
+    choose = partial(choose_champions, min_rows=train.min_rows, parents=parents, **rule)
     champions = choose(of_all, {})
     also = settings.train.also_score
     schema = published(LEADERBOARD.empty_table(), also).schema
@@ -131,14 +135,18 @@ def _choose(
             here = {
                 key: rows[key]
                 for key in pc.unique(piece.column("segment")).to_pylist()
-                if key != ALL
+                if key != ALL and not is_group(key)
             }
             champions |= choose([*of_all, *from_table(piece)], here)
     return champions
 
 
-def _winner(champion: Champion) -> Winner:
-    return (ALL if champion.scope == "pooled" else champion.segment, champion.candidate)
+class _Rule(TypedDict):
+    """How winners are chosen, of groups and of segments."""
+
+    select: Select
+    order: tuple[str, ...]
+    greater_is_better: bool
 
 
 def _refuse_text(config: PipelineConfig, card: DatasetCard) -> None:
@@ -181,7 +189,7 @@ def _record(
     if champion.scope == "baseline":
         constant = constants[ALL] if champion.candidate == GLOBAL_BASELINE else own
     else:
-        model = saved[_winner(champion)]
+        model = saved[champion.fit]
         file, digest, member = _model_file(champion, model), model.sha256, model.member
         _place(model.path, folder / file)
     return ChampionRecord(
@@ -210,6 +218,8 @@ def _model_file(champion: Champion, model: SavedModel) -> str:
         return f"models/{model.path.name}"
     if champion.scope == "pooled":
         return f"models/pooled-{champion.candidate}.skops"
+    if champion.parent is not None:
+        return f"models/{segment_id(champion.parent)}-{champion.fit[1]}.skops"
     return f"models/{segment_id(champion.segment)}.skops"
 
 

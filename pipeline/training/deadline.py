@@ -19,12 +19,12 @@ def no_result_within(seconds: float) -> str:
 
 
 @contextmanager
-def deadline(seconds: float | None) -> Iterator[None]:
+def deadline(seconds: float | None, *, expendable: bool = False) -> Iterator[None]:
     """Raise TimeoutError in this thread after some seconds; None sets no limit.
 
     A fit that does not come back from compiled code, or that swallows the error, cannot be reached
-    by it. In a Ray worker such a one ends the process ``GRACE_SECONDS`` later, with a traceback in
-    the worker's log; the driver makes the other fits of its task again.
+    by it. Where the process is ``expendable``, a Ray worker, such a one ends it ``GRACE_SECONDS``
+    later, with a traceback in the worker's log; the driver makes the other fits of its task again.
     """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield  # only the main thread takes signals; Ray runs tasks there
@@ -35,7 +35,7 @@ def deadline(seconds: float | None) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    watched = _is_ray_worker() and sys.__stderr__ is not None
+    watched = expendable and sys.__stderr__ is not None
     if watched:
         # Its thread needs no interpreter lock, which compiled code may hold for ever.
         faulthandler.dump_traceback_later(
@@ -48,13 +48,3 @@ def deadline(seconds: float | None) -> Iterator[None]:
             faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _is_ray_worker() -> bool:
-    """Whether this process is one of Ray's, which it may lose; never a driver or a test."""
-    if "ray" not in sys.modules:
-        return False
-    import ray
-    from ray._private.worker import global_worker  # get_runtime_context() warns in a driver
-
-    return bool(global_worker.mode == ray.WORKER_MODE)

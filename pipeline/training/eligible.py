@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from pipeline.training.result import FitResult
 
 ONE_CLASS = "one class alone in the training rows"
+
+_HALVED = "dropped by halving"
+_NO_TIME = "not made within train.budget_seconds"
+
+
+def halved(place: int, of: int, folds: int) -> str:
+    """Why a candidate's fits on more folds are not made: it was not among the best."""
+    s = "" if folds == 1 else "s"
+    return f"{_HALVED}: number {place} of {of} after {folds} fold{s}"
+
+
+def no_time(seconds: float) -> str:
+    """Why a fit was not made: the budget was used up."""
+    return f"{_NO_TIME} = {seconds:g}"
+
+
+def was_halved(fit: FitResult) -> bool:
+    return fit.status == "skipped" and (fit.error or "").startswith(_HALVED)
+
+
+def had_no_time(fit: FitResult) -> bool:
+    return fit.status == "skipped" and (fit.error or "").startswith(_NO_TIME)
 
 
 def too_few_to_fit(rows: int, min_rows: int) -> str | None:
@@ -46,10 +68,11 @@ def fold_skipped(
 
 
 def skipped_fits(
-    names: Iterable[str], segment: str, fold: int, rows_train: int, rows_valid: int, reason: str
+    segment: str, fold: int, rows_train: int, rows_valid: int, why: Mapping[str, str | None]
 ) -> list[FitResult]:
-    """The leaderboard's rows for own fits that are not made."""
+    """The leaderboard's rows for own fits that are not made: by candidate the reason, if any."""
     return [
         FitResult(segment, name, "own", fold, "skipped", None, rows_train, rows_valid, error=reason)
-        for name in names
+        for name, reason in why.items()
+        if reason is not None
     ]

@@ -117,6 +117,7 @@ class FitOptions:
         keep_predictions: return the predictions for the validation rows too.
         share: compute once what candidates have in common; the results are the same.
         timeout_seconds: a fit that takes longer has failed.
+        expendable: whether the process may end with a fit that does not come back.
     """
 
     segment: str = ALL
@@ -127,6 +128,7 @@ class FitOptions:
     keep_predictions: bool = False
     share: bool = True
     timeout_seconds: float | None = None
+    expendable: bool = False
 
     @property
     def preparation_seed(self) -> int:
@@ -205,7 +207,7 @@ def _fit_alone(
     caught: list[warnings.WarningMessage] = []
     started = time.perf_counter()
     try:
-        with _recorded(caught), deadline(options.timeout_seconds):
+        with _recorded(caught), deadline(options.timeout_seconds, expendable=options.expendable):
             wanted = data.preparation(candidate, options.preparation_seed)
             train, valid = data.prepared(wanted)
             model = _fitted(data, name, candidate, options, wanted, train)
@@ -234,7 +236,7 @@ def _fit_family(
     started = time.perf_counter()
     found = {}
     try:
-        with _recorded(caught), deadline(options.timeout_seconds):
+        with _recorded(caught), deadline(options.timeout_seconds, expendable=options.expendable):
             every = _family_predictions(data, family, members, options)
         for name, predictions in zip(family.names, every, strict=True):
             _refuse_bad_fit(caught, predictions)

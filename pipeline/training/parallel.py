@@ -1,6 +1,7 @@
-"""The Ray part of training: which tasks are started, in which order, and what becomes of them.
+"""The Ray part of training: what is done in which order, and what becomes of it.
 
-The statistics lie in :mod:`pipeline.training.tasks` and below; nothing here looks at a target.
+How work becomes a task lies in :mod:`pipeline.training.dispatch`, the statistics in
+:mod:`pipeline.training.tasks` and below; nothing here looks at a target.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.engines import TasksConfig
-from pipeline.engines.bounded import Finished, run_bounded, task_options
+from pipeline.engines.bounded import DueError, Finished
 from pipeline.errors import StageFailed
 from pipeline.models.entry import Prediction
 from pipeline.training.deadline import no_result_within
+from pipeline.training.dispatch import Dispatcher, value_of
+from pipeline.training.eligible import no_time
 from pipeline.training.finals import (
     FinalWork,
     SavedModel,
@@ -30,29 +33,33 @@ from pipeline.training.finals import (
     single_path,
 )
 from pipeline.training.identity import FitKeys
-from pipeline.training.index import Parts, SegmentIndex, index_block, merge_index
-from pipeline.training.journal import FitJournal
+from pipeline.training.index import SegmentIndex
+from pipeline.training.journal import FitJournal, all_keys
 from pipeline.training.objective import greater_is_better
 from pipeline.training.packing import CostModel, Packer, SegmentWork
-from pipeline.training.plan import FitPlan, PooledWork, plan_fits, pooled_data
-from pipeline.training.result import LEADERBOARD, FitResult, error_text, from_table, to_table
-from pipeline.training.segments import ALL, segment_id
+from pipeline.training.parents import (
+    Group,
+    ParentQueue,
+    ParentWork,
+    groups_above,
+    needy_segments,
+    plan_parents,
+    unmade,
+)
+from pipeline.training.plan import FitPlan, PooledWork, plan_fits, pooled_data, pooled_skipped
+from pipeline.training.result import LEADERBOARD, FitResult, error_text, from_table, in_order
+from pipeline.training.result import to_table as results_table
+from pipeline.training.rounds import Dropped, Round, halve, plan_rounds
+from pipeline.training.segments import ALL, is_group, segment_id
 from pipeline.training.selection import choose_champions
 from pipeline.training.settings import FitSettings
-from pipeline.training.tasks import (
-    Done,
-    Fitted,
-    fit_baselines,
-    fit_finals,
-    fit_pack,
-    fit_pooled,
-)
+from pipeline.training.tasks import Done, Fitted
 
 _log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
-Work = list[SegmentWork] | PooledWork | FinalWork
+Fits = list[SegmentWork] | PooledWork | ParentWork
 
 
 @dataclass
@@ -76,33 +83,26 @@ class ParallelTraining:
     journal: FitJournal
     progress: Progress
     watch: Callable[[], None] = lambda: None
-    timeline: list[dict[str, Any]] = field(default_factory=list)
     plan: FitPlan = field(default_factory=FitPlan)
 
     def __post_init__(self) -> None:
-        import ray
-
-        self._started = time.time()
-        self._settings = ray.put(self.settings)
-        self._functions: dict[Callable[..., Any], Any] = {}
+        self._dispatch = Dispatcher(self.settings, self.blocks, self.tasks, self.cpus, self.watch)
         self._keys = FitKeys(self.settings)
         self._attempts: Counter[Any] = Counter()
         self._lost_fits: list[FitResult] = []
         self._baselines = LEADERBOARD.empty_table()
+        self._groups: dict[str, Group] = {}
+        self._due: float | None = None
+        self._made = self._failed = self._total = 0
+
+    @property
+    def timeline(self) -> list[dict[str, Any]]:
+        """When and where each task ran, for the report."""
+        return self._dispatch.timeline
 
     def read_index(self) -> SegmentIndex:
         """Find each segment's rows; one task a block."""
-        remote = self._remote(index_block)
-        numbers = iter(range(len(self.blocks)))
-        found: dict[int, SegmentIndex] = {}
-        for end in run_bounded(
-            lambda: next(numbers, None),
-            lambda i: remote.remote(self._settings, i, self.blocks[i]),
-            in_flight=self._in_flight,
-            watch=self.watch,
-        ):
-            found[end.item] = _value(end, "reading the index of a block")
-        self.index = merge_index([found[i] for i in range(len(self.blocks))])
+        self.index = self._dispatch.read_index()
         if not self.index.rows.any():
             raise StageFailed(
                 "no training rows: no row before the test period has a target",
@@ -112,22 +112,10 @@ class ParallelTraining:
 
     def baselines(self) -> dict[str, Prediction]:
         """Score every segment's baseline; returns what they predict, by segment."""
-        remote = self._remote(fit_baselines)
-        done = _value(
-            self._one(lambda: remote.remote(self._settings, *self.blocks)),
-            "scoring the baselines",
-        )
-        self._note(done, "baselines", "baseline", len(self.index))
+        done = self._dispatch.baselines()
+        self._dispatch.note(done, "baselines", "baseline", len(self.index))
         self._baselines, constants = done.value
         return dict(constants)
-
-    def _one(self, submit: Callable[[], Any]) -> Finished[int]:
-        once: Iterator[int] = iter([1])
-
-        def item() -> int | None:
-            return next(once, None)
-
-        return next(run_bounded(item, lambda _: submit(), in_flight=1, watch=self.watch))
 
     def fits(self, folder: Path) -> None:
         """Make every fit that the journal does not have; see :meth:`leaderboard` for the results.
@@ -135,37 +123,107 @@ class ParallelTraining:
         The champion of all segments together follows from the pooled fits alone, so its last
         fit, the longest of all, does not wait for the others; it is saved in ``folder``.
         """
-        self.plan = plan_fits(self.settings, self.index, self.journal)
-        packer = Packer(self.plan.work, CostModel(), self.tasks.pack_seconds)
-        pooled = set(self.plan.pooled)
-        total = packer.size + len(pooled)
-        made = failed = 0
-        waiting: deque[PooledWork | FinalWork] = deque(self.plan.pooled)
+        train = self.settings.train
+        rounds = plan_rounds(train, len(self.settings.periods), self.settings.objective)
+        dropped: Dropped = {}
+        if train.budget_seconds is not None:
+            self._due = time.monotonic() + train.budget_seconds
+        for number, now in enumerate(rounds):
+            plan = plan_fits(self.settings, self.index, self.journal, now, dropped)
+            self.plan.extend(plan)
+            self._run_round(plan, folder if number == len(rounds) - 1 else None)
+            if self._is_over:
+                self._give_up(rounds[number:], dropped)
+                break
+            if train.halving is not None and number < len(rounds) - 1:
+                for piece in in_order(self.leaderboard()):
+                    halve(from_table(piece), dropped, train, rounds_done=number + 1)
+        if train.parents:
+            self._parent_fits()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._due is not None and time.monotonic() >= self._due
+
+    def _run_round(self, plan: FitPlan, folder: Path | None) -> None:
+        """Make the fits of a round; in the last one ``folder`` takes the overall champion."""
+        packer = Packer(plan.work, CostModel(), self.tasks.pack_seconds)
+        pooled = set(plan.pooled)
+        self._total += packer.size + len(pooled)
+        waiting: deque[PooledWork | FinalWork] = deque(plan.pooled)
 
         def next_work() -> Any:
             # Pooled fits are the longest by far, so they start first.
             return waiting.popleft() if waiting else packer.next_pack()
 
-        for end in run_bounded(
-            next_work,
-            self._submit,
-            in_flight=self._in_flight,
-            limit_seconds=self._limit,
-            watch=self.watch,
-        ):
+        for end in self._dispatch.run(next_work, self._due):
             if isinstance(end.item, FinalWork):
-                self._note_finals(end)
+                if not isinstance(end.error, DueError):
+                    self._note_finals(end)
                 continue
-            done, lost = self._settle(end, packer)
+            self._settle(end, packer)
             if isinstance(end.item, PooledWork):
                 pooled.discard(end.item)
-                if not pooled:
+                if not pooled and folder is not None:
                     waiting.extend(self._overall_champion(folder))
-            made += done
-            failed += lost
-            aside = f", {failed:,} failed" if failed else ""
-            kept = f", {self.plan.reused:,} kept from before" if self.plan.reused else ""
-            self.progress(made, total, f"fits{aside}{kept}")
+
+    def _give_up(self, rounds: Sequence[Round], dropped: Dropped) -> None:
+        """Note what the budget left no time for: the rest of the first round, and the others."""
+        reason = no_time(self.settings.train.budget_seconds or 0.0)
+        lost = {(fit.segment, fit.candidate, fit.fold) for fit in self._lost_fits}
+        for number, now in enumerate(rounds):
+            plan = plan_fits(self.settings, self.index, self.journal, now, dropped)
+            if number:  # of the first they are noted already
+                self.plan.extend(plan)
+            late = [
+                self._skipped(work.segment, name, fold, reason)
+                for work in plan.work
+                for name, fold in work.fits
+                if (work.segment, name, fold) not in lost
+            ]
+            self.plan.skipped.append(results_table(late))
+            self.plan.skipped += [
+                pooled_skipped(self.index, work.candidate, work.fold, reason)
+                for work in plan.pooled
+                if (ALL, work.candidate, work.fold) not in lost
+            ]
+
+    def _skipped(self, segment: str, name: str, fold: int, reason: str) -> FitResult:
+        rows_train, rows_valid = self.index.folds[self.index.number(segment), fold].tolist()
+        return FitResult(
+            segment, name, "own", fold, "skipped", None, rows_train, rows_valid, error=reason
+        )
+
+    def _parent_fits(self) -> None:
+        """Fit the groups above the segments that have no fit of their own; see ``parents``."""
+        needy = needy_segments(self.leaderboard(), self.index.keys)
+        self._groups = groups_above(self.settings, self.index, needy)
+        if not self._groups:
+            return
+        self._dispatch.know_groups(self._groups)
+        members = {
+            key: [self.index.keys[number] for number in group.members]
+            for key, group in self._groups.items()
+        }
+        done = self._dispatch.group_baselines(members)
+        self._dispatch.note(done, "baselines of groups", "baseline", len(members))
+        self._baselines = pa.concat_tables([self._baselines, done.value])
+        made = self.journal.keys().to_pylist()
+        work, skipped, keys = plan_parents(self.settings, self._groups.values(), made, self._keys)
+        fits = sum(len(item.names) for item in work)
+        kept = len(keys) - fits
+        self.plan.extend(FitPlan([], [], [results_table(skipped)], all_keys(keys), kept))
+        self._total += fits
+        queue = ParentQueue(work)
+        late: list[FitResult] = []
+        reason = no_time(self.settings.train.budget_seconds or 0.0)
+        for end in self._dispatch.run(queue.next_work, self._due):
+            if isinstance(end.error, DueError):
+                late += unmade(end.item, "skipped", reason)
+            else:
+                self._settle(end, queue)
+        late += [fit for item in queue.waiting for fit in unmade(item, "skipped", reason)]
+        self.plan.skipped.append(results_table(late))
 
     def leaderboard(self) -> pa.Table:
         """The results of all fits, in no order; most of it lies on disk, mapped into memory."""
@@ -174,7 +232,7 @@ class ParallelTraining:
                 self._baselines,
                 *self.plan.skipped,
                 self.journal.results(self.plan.keys),
-                to_table(self._lost_fits),
+                results_table(self._lost_fits),
             ]
         )
 
@@ -194,16 +252,18 @@ class ParallelTraining:
                 to_do.append(item)
             saved.update(found or {})
         waiting = iter(to_do)
-        for end in run_bounded(
-            lambda: next(waiting, None),
-            self._submit,
-            in_flight=self._in_flight,
-            limit_seconds=self._limit,
-            watch=self.watch,
-        ):
+        for end in self._dispatch.run(lambda: next(waiting, None)):
             saved.update(self._note_finals(end))
             self.progress(len(saved), len(wanted), "champions")
         return saved
+
+    def rows(self, segment: str) -> int:
+        """Training rows of a segment, of a group, or of all."""
+        if segment == ALL:
+            return int(self.index.rows.sum())
+        if is_group(segment):
+            return self._groups[segment].rows
+        return int(self.index.rows[self.index.number(segment)])
 
     def _overall_champion(self, folder: Path) -> list[FinalWork]:
         train = self.settings.train
@@ -225,149 +285,105 @@ class ParallelTraining:
     def _note_finals(self, end: Finished[Any]) -> dict[Winner, SavedModel]:
         work: FinalWork = end.item
         segment, candidate = work.winners[0]
-        done = _value(end, f"fitting the champion {candidate} of {segment}")
-        name = "all rows" if segment == ALL else segment_id(segment).rsplit("-", 1)[0]
+        done = value_of(end, f"fitting the champion {candidate} of {segment}")
+        name = "all rows" if segment == ALL else _short(segment)
         aside = f" and {len(work.winners) - 1} more" if len(work.winners) > 1 else ""
-        self._note(done, f"{name}: {candidate}{aside}", "final", len(work.winners))
+        self._dispatch.note(done, f"{name}: {candidate}{aside}", "final", len(work.winners))
         return work.saved(done.value)
 
     def _final_key(self, segment: str, name: str) -> bytes:
+        return self._keys.key(segment, self._data(segment), name, None)
+
+    def _data(self, segment: str) -> bytes:
+        """What the fits of a segment, of a group, or of all rows depend on."""
         if segment == ALL:
-            data = pooled_data(self.settings, self.index)
-        else:
-            data = self.index.digests[self.index.number(segment)]
-        return self._keys.key(segment, data, name, None)
-
-    def rows(self, segment: str) -> int:
-        """Training rows of a segment, or of all."""
-        if segment == ALL:
-            return int(self.index.rows.sum())
-        return int(self.index.rows[self.index.number(segment)])
-
-    # -- tasks
-
-    def _submit(self, work: Work) -> Any:
-        if isinstance(work, PooledWork):
-            remote = self._remote(fit_pooled)
-            return remote.remote(self._settings, work.candidate, work.fold, work.key, *self.blocks)
-        if isinstance(work, FinalWork):
-            blocks, places = self._places([segment for segment, _ in work.winners])
-            return self._remote(fit_finals).remote(self._settings, work, places, *blocks)
-        blocks, places = self._places([item.segment for item in work])
-        return self._remote(fit_pack).remote(self._settings, work, places, *blocks)
-
-    def _places(self, segments: Sequence[str]) -> tuple[list[Any], list[Parts]]:
-        """The blocks that segments lie in, and their parts with positions in that list."""
-        if list(segments) == [ALL]:
-            return list(self.blocks), [()]
-        parts = [self.index.parts_of(key) for key in segments]
-        used = sorted({part[0] for found in parts for part in found})
-        position = {block: i for i, block in enumerate(used)}
-        places = [
-            tuple((position[block], start, stop) for block, start, stop in found) for found in parts
-        ]
-        return [self.blocks[block] for block in used], places
-
-    def _remote(self, function: Callable[..., Any]) -> Any:
-        import ray
-
-        # Once for each function: Ray ships every remote function that is made to every worker.
-        if function not in self._functions:
-            options = task_options(self.tasks)
-            self._functions[function] = ray.remote(**options, name=function.__name__)(function)
-        return self._functions[function]
-
-    @property
-    def _in_flight(self) -> int:
-        slots = max(1, int(self.cpus / self.tasks.num_cpus))
-        return slots * self.tasks.in_flight_per_cpu
-
-    def _limit(self, work: Work) -> float:
-        """Seconds after which a task is cancelled: its own limit, and that of those before it."""
-        if isinstance(work, list):
-            fits = sum(len(item.fits) for item in work)
-        else:
-            fits = len(work.winners) if isinstance(work, FinalWork) else 1
-        return 60 + self.settings.train.fit_timeout_seconds * (fits + self.tasks.in_flight_per_cpu)
+            return pooled_data(self.settings, self.index)
+        if is_group(segment):
+            return self._groups[segment].data
+        return self.index.digests[self.index.number(segment)]
 
     # -- results
 
-    def _settle(self, end: Finished[Any], packer: Packer) -> tuple[int, int]:
+    def _settle(self, end: Finished[Any], queue: Packer | ParentQueue) -> None:
         """Keep what a task brought back; queue again, or count as failed, what was lost.
 
-        Returns:
-            Fits that are done with, and how many of them failed.
+        What was cancelled because the time was up is neither.
         """
-        work: list[SegmentWork] | PooledWork = end.item
+        if isinstance(end.error, DueError):
+            return
+        made = failed = 0
         if end.error is not None:
-            return self._lost(work, self._why_lost(end, end.error), packer)
-        done: Done = end.value
-        fitted: Fitted = done.value
-        self.journal.add(fitted.entry)
-        for candidate, seen in fitted.seen.items():
-            packer.cost.learn(candidate, seen)
-        if isinstance(work, PooledWork):
-            self._note(done, f"{work.candidate} fold {work.fold + 1}", "pooled", 1)
-            return fitted.fits, fitted.failed
-        label = segment_id(work[0].segment).rsplit("-", 1)[0]
-        aside = f" and {len(work) - 1} more" if len(work) > 1 else ""
-        self._note(done, label + aside, "fit", fitted.fits)
-        return fitted.fits, fitted.failed
+            made = failed = self._lost(end.item, self._why_lost(end, end.error), queue.put_back)
+        else:
+            done: Done = end.value
+            fitted: Fitted = done.value
+            self.journal.add(fitted.entry)
+            if isinstance(queue, Packer):
+                for candidate, seen in fitted.seen.items():
+                    queue.cost.learn(candidate, seen)
+            self._dispatch.note(done, *_named(end.item), fitted.fits)
+            made, failed = fitted.fits, fitted.failed
+        self._made += made
+        self._failed += failed
+        aside = f", {self._failed:,} failed" if self._failed else ""
+        kept = f", {self.plan.reused:,} kept from before" if self.plan.reused else ""
+        self.progress(self._made, self._total, f"fits{aside}{kept}")
 
     def _why_lost(self, end: Finished[Any], error: Exception) -> Exception:
         """A single fit's worker that was lost after its time was ended by its own deadline."""
         from ray.exceptions import WorkerCrashedError
 
-        work, limit = end.item, self.settings.train.fit_timeout_seconds
-        alone = isinstance(work, PooledWork) or [len(item.fits) for item in work] == [1]
+        work: Fits = end.item
+        limit = self.settings.train.fit_timeout_seconds
+        alone = isinstance(work, PooledWork) or len(_fits_of(work)) == 1
         if alone and isinstance(error, WorkerCrashedError) and end.seconds >= limit:
             return TimeoutError(f"{no_result_within(limit)}, nor an end when asked for it")
         return error
 
-    def _lost(
-        self, work: list[SegmentWork] | PooledWork, error: Exception, packer: Packer
-    ) -> tuple[int, int]:
+    def _lost(self, work: Fits, error: Exception, put_back: Callable[[Any], None]) -> int:
+        """Queue a lost task's fits again, or note them as failed; returns how many failed."""
         _log.warning("a task was lost: %s", error_text(error))
         if isinstance(work, PooledWork):
             self._lost_fits += self._failed_pooled(work, error)
-            return 1, 1
-        fits = [(item.segment, fit) for item in work for fit in item.fits]
+            return 1
+        fits = _fits_of(work)
         self._attempts.update(fits)
         timed_out = isinstance(error, TimeoutError)
         if len(fits) > 1 or (self._attempts[fits[0]] <= self.tasks.max_retries and not timed_out):
-            for item in work:
-                packer.put_back(item)
-            return 0, 0
-        (segment, (name, fold)) = fits[0]
-        rows_train, rows_valid = self.index.folds[self.index.number(segment), fold].tolist()
-        text = error_text(error)
-        self._lost_fits.append(
-            FitResult(
-                segment, name, "own", fold, "failed", None, rows_train, rows_valid, error=text
-            )
-        )
-        return 1, 1
+            for item in work if isinstance(work, list) else [work]:
+                put_back(item)
+            return 0
+        if isinstance(work, ParentWork):
+            self._lost_fits += unmade(work, "failed", error_text(error))
+        else:
+            lost = self._skipped(*fits[0], error_text(error))
+            self._lost_fits.append(replace(lost, status="failed"))
+        return 1
 
-    def _failed_pooled(self, work: PooledWork, error: Exception) -> list[FitResult]:
+    def _failed_pooled(self, work: PooledWork, error: Exception) -> Iterator[FitResult]:
         blank = FitResult(
             ALL, work.candidate, "pooled", work.fold, "failed", None, 0, 0, error=error_text(error)
         )
-        return [blank, *(replace(blank, segment=key) for key in self.index.keys)]
-
-    def _note(self, done: Done, label: str, kind: str, fits: int) -> None:
-        self.timeline.append(
-            {
-                "label": label,
-                "kind": kind,
-                "worker": done.worker,
-                "start": round(done.started - self._started, 3),
-                "stop": round(done.stopped - self._started, 3),
-                "fits": fits,
-            }
-        )
+        yield blank
+        yield from (replace(blank, segment=key) for key in self.index.keys)
 
 
-def _value(end: Finished[Any], doing: str) -> Any:
-    if end.error is not None:
-        raise StageFailed(f"{doing} failed: {error_text(end.error)}") from end.error
-    return end.value
+def _fits_of(work: list[SegmentWork] | ParentWork) -> list[tuple[str, str, int]]:
+    """(segment or group, candidate, fold) of each fit."""
+    if isinstance(work, ParentWork):
+        return [(work.group.key, name, work.fold) for name in work.names]
+    return [(item.segment, name, fold) for item in work for name, fold in item.fits]
+
+
+def _named(work: Fits) -> tuple[str, str]:
+    """What a task is called in the report, and of which kind it is."""
+    if isinstance(work, PooledWork):
+        return f"{work.candidate} fold {work.fold + 1}", "pooled"
+    if isinstance(work, ParentWork):
+        return f"{_short(work.group.key)} fold {work.fold + 1}", "parent"
+    aside = f" and {len(work) - 1} more" if len(work) > 1 else ""
+    return _short(work[0].segment) + aside, "fit"
+
+
+def _short(segment: str) -> str:
+    return segment_id(segment).rsplit("-", 1)[0]

@@ -6,7 +6,7 @@ Pure: it knows the index, the journal and the settings, and no engine.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from pipeline.training.index import SegmentIndex
 from pipeline.training.journal import FitJournal, all_keys
 from pipeline.training.packing import SegmentWork
 from pipeline.training.result import FitResult, to_table
+from pipeline.training.rounds import Dropped, Round
 from pipeline.training.segments import ALL
 from pipeline.training.settings import FitSettings
 
@@ -36,7 +37,7 @@ class PooledWork:
 
 @dataclass
 class FitPlan:
-    """What is to be done.
+    """What is to be done in a round.
 
     Attributes:
         work: fits of segments, in the order of their rows.
@@ -52,17 +53,28 @@ class FitPlan:
     keys: pa.Array = field(default_factory=lambda: all_keys([]))
     reused: int = 0
 
+    def extend(self, other: FitPlan) -> None:
+        """Take what another round skips and keeps into account, not its work."""
+        self.skipped += other.skipped
+        self.keys = pa.concat_arrays([self.keys, other.keys])
+        self.reused += other.reused
 
-def plan_fits(settings: FitSettings, index: SegmentIndex, journal: FitJournal) -> FitPlan:
-    """Every candidate on every fold of every segment, and of all rows."""
+
+def plan_fits(
+    settings: FitSettings, index: SegmentIndex, journal: FitJournal, now: Round, dropped: Dropped
+) -> FitPlan:
+    """The candidates of a round on its folds, for every segment and for all rows.
+
+    What was dropped before is among the skipped ones.
+    """
     plan = FitPlan()
     keys = FitKeys(settings)
     made = journal.keys()
     known = [
-        _plan_segments(plan, settings, index, made, keys, numbers)
+        _plan_segments(plan, settings, index, made, keys, numbers, now, dropped)
         for numbers in _ranges(len(index))
     ]
-    wanted = list(_pooled(settings, index, keys))
+    wanted = _pooled(plan, settings, index, keys, now, dropped)
     kept = _is_in([work.key for work in wanted], made)
     plan.pooled = [work for work, is_kept in zip(wanted, kept, strict=True) if not is_kept]
     plan.reused += int(kept.sum())
@@ -79,12 +91,31 @@ def pooled_data(settings: FitSettings, index: SegmentIndex) -> bytes:
     return b"\n".join([str(settings.train.min_validation_rows).encode(), *parts])
 
 
-def _pooled(settings: FitSettings, index: SegmentIndex, keys: FitKeys) -> Iterator[PooledWork]:
-    candidates = settings.candidates("pooled")
-    data = pooled_data(settings, index) if candidates else b""
-    for name in candidates:
-        for fold in range(len(settings.periods)):
-            yield PooledWork(name, fold, keys.key(ALL, data, name, fold))
+def _pooled(
+    plan: FitPlan,
+    settings: FitSettings,
+    index: SegmentIndex,
+    keys: FitKeys,
+    now: Round,
+    dropped: Dropped,
+) -> list[PooledWork]:
+    names = [name for name in settings.candidates("pooled") if name in now.candidates]
+    gone = dropped.get(ALL, {})
+    late = [(name, fold) for fold in now.folds for name in names if name in gone]
+    plan.skipped += [pooled_skipped(index, name, fold, gone[name]) for name, fold in late]
+    data = pooled_data(settings, index) if names else b""
+    return [
+        PooledWork(name, fold, keys.key(ALL, data, name, fold))
+        for name in names
+        for fold in now.folds
+        if name not in gone
+    ]
+
+
+def pooled_skipped(index: SegmentIndex, name: str, fold: int, reason: str) -> pa.Table:
+    """The leaderboard's rows of a pooled fit that is not made: of ``*`` and of each segment."""
+    blank = FitResult(ALL, name, "pooled", fold, "skipped", None, 0, 0, error=reason)
+    return to_table([blank, *(replace(blank, segment=key) for key in index.keys)])
 
 
 def _ranges(count: int) -> list[range]:
@@ -99,16 +130,21 @@ def _plan_segments(
     made: pa.Array,
     keys: FitKeys,
     numbers: range,
+    now: Round,
+    dropped: Dropped,
 ) -> pa.Array:
     """Plan the fits of some segments; returns the keys of those worth making.
 
     ``made`` are the keys of fits that the journal has.
     """
-    names = tuple(settings.candidates("segment"))
+    names = tuple(name for name in settings.candidates("segment") if name in now.candidates)
     wanted: list[tuple[int, str, int]] = []
     skipped: list[FitResult] = []
     for number in numbers:
-        for fold, (rows_train, rows_valid) in enumerate(index.folds[number].tolist()):
+        gone = dropped.get(index.keys[number], {})
+        counts = index.folds[number].tolist()
+        for fold in now.folds:
+            rows_train, rows_valid = counts[fold]
             reason = fold_skipped(
                 rows_train,
                 rows_valid,
@@ -116,11 +152,10 @@ def _plan_segments(
                 min_rows=settings.train.min_rows,
                 min_validation_rows=settings.train.min_validation_rows,
             )
-            if reason is None:
-                wanted += [(number, name, fold) for name in names]
-            else:
-                key = index.keys[number]
-                skipped += skipped_fits(names, key, fold, rows_train, rows_valid, reason)
+            why = {name: reason or gone.get(name) for name in names}
+            wanted += [(number, name, fold) for name in names if why[name] is None]
+            key = index.keys[number]
+            skipped += skipped_fits(key, fold, rows_train, rows_valid, why)
     if skipped:
         plan.skipped.append(to_table(skipped))
     found = [

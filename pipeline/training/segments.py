@@ -50,9 +50,24 @@ def segment_key(values: Sequence[SegmentValue]) -> str:
     return json.dumps(coded, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+def group_key(columns: Sequence[str], values: Sequence[SegmentValue]) -> str:
+    """The lossless text of a group of segments that agree in some columns.
+
+    A JSON object, ``{"carrier":"UA"}``, so it equals no segment's key and no other level's.
+    """
+    coded = {name: _to_json(value) for name, value in zip(columns, values, strict=True)}
+    return json.dumps(coded, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def is_group(key: str) -> bool:
+    """Whether a key is of :func:`group_key`."""
+    return key.startswith("{")
+
+
 def segment_values(key: str) -> tuple[SegmentValue, ...]:
-    """The values that :func:`segment_key` made ``key`` from."""
-    return tuple(_from_json(value) for value in json.loads(key))
+    """The values that :func:`segment_key` or :func:`group_key` made ``key`` from."""
+    coded = json.loads(key)
+    return tuple(map(_from_json, coded.values() if is_group(key) else coded))
 
 
 def segment_id(key: str) -> str:
@@ -67,8 +82,11 @@ def segment_id(key: str) -> str:
 
 
 def segment_label(key: str) -> str:
-    """A segment's name for people: ``EWR · UA``."""
-    return " · ".join(_readable(value) for value in segment_values(key))
+    """A segment's name for people: ``EWR · UA``; a group's is ``carrier = UA``."""
+    values = [_readable(value) for value in segment_values(key)]
+    if is_group(key):
+        values = [f"{name} = {value}" for name, value in zip(json.loads(key), values, strict=True)]
+    return " · ".join(values)
 
 
 def segment_codes(

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 
 from pipeline.config.train import Select
 from pipeline.models.entry import Scope
-from pipeline.training.eligible import ONE_CLASS, too_few_to_fit
+from pipeline.training.eligible import ONE_CLASS, had_no_time, too_few_to_fit, was_halved
+from pipeline.training.parents import AT, Levels
 from pipeline.training.result import BASELINE, GLOBAL_BASELINE, FitResult
 from pipeline.training.segments import ALL
 
-_SIMPLICITY: dict[Scope, int] = {"baseline": 0, "pooled": 1, "own": 2}
+_SIMPLICITY: dict[Scope, int] = {"baseline": 0, "pooled": 1, "parent": 2, "own": 3}
 
 _TIE = 1e-9
 """Relative difference of mean scores that rounding may make, and that decides nothing."""
@@ -30,7 +31,7 @@ class Champion:
         segment: its key; ``*`` for the champion of rows from segments not trained on.
         candidate: a candidate's name, ``baseline`` (the segment's own mean or median) or
             ``baseline of all segments``.
-        scope: where the model was fitted.
+        scope: where the model was fitted; of ``parent`` the candidate is ``name@level``.
         fallback: why the choice was narrowed, or None.
         mean_score: mean over ``folds`` of the score that decides; None if not scored.
         std: population standard deviation over ``folds``.
@@ -48,6 +49,38 @@ class Champion:
     baseline_score: float | None
     folds: tuple[int, ...]
     fold_scores: tuple[float, ...] = ()
+    parent: str | None = None
+    """Of scope ``parent``, the key of the group that the model is fitted on."""
+
+    @property
+    def fit(self) -> tuple[str, str]:
+        """Segment, group or ``*``, and candidate, of the model's last fit."""
+        if self.scope == "pooled":
+            return ALL, self.candidate
+        if self.parent is not None:
+            return self.parent, self.candidate.split(AT)[0]
+        return self.segment, self.candidate
+
+
+@dataclass(frozen=True)
+class Parents:
+    """What may stand in for segments without a fit of their own.
+
+    Attributes:
+        levels: above the segments, the nearest first.
+        champions: by key of a group, the best of its own candidates.
+    """
+
+    levels: Levels
+    champions: Mapping[str, Champion]
+
+    def above(self, segment: str) -> dict[str, str]:
+        """``candidate@level`` → key of the group, the nearest first."""
+        return {
+            f"{self.champions[group].candidate}{AT}{level}": group
+            for level, group in self.levels.above(segment)
+            if group in self.champions
+        }
 
 
 @dataclass(frozen=True)
@@ -65,7 +98,8 @@ class _Rule:
 
     def simplest_first(self, key: tuple[Scope, str]) -> tuple[int, int, str]:
         scope, name = key
-        place = self.order.index(name) if name in self.order else len(self.order)
+        plain = name.split(AT)[0]
+        place = self.order.index(plain) if plain in self.order else len(self.order)
         return _SIMPLICITY[scope], place, name
 
 
@@ -77,17 +111,22 @@ def choose_champions(
     select: Select = "best",
     order: Sequence[str] = (),
     greater_is_better: bool = False,
+    parents: Parents | None = None,
 ) -> dict[str, Champion]:
     """Choose for each segment, and for all of them together (``*``).
 
     Contenders are compared on the folds that all of them were scored on. With ``best`` the best
-    mean score wins, and of equal ones the simplest: baseline, pooled, own, then by name.
+    mean score wins, and of equal ones the simplest: baseline, pooled, parent, own, then by name.
+
+    A segment that no candidate of its own was scored for is offered the champions of the groups
+    above it. Where no fold of it could be scored, the nearest of them stands in, or, if there is
+    none, the champion of all.
 
     With ``one_standard_error`` the simplest wins of those whose mean is at most one standard error
     worse than the best (the sample standard deviation of that candidate's fold scores over the
-    square root of their number; zero for one fold), simplest being: pooled before own, then by the
-    declared ``order``. The baseline is what they are measured against: it wins only where it is
-    itself the best, and none that is worse than it can win.
+    square root of their number; zero for one fold), simplest being: pooled, parent, own,
+    then by the declared ``order``. The baseline is what they are measured against: it wins only
+    where it is itself the best, and none that is worse than it can win.
 
     So with either no champion is worse than its baseline on its folds.
 
@@ -98,6 +137,7 @@ def choose_champions(
         select: the rule.
         order: names of the candidates, the simplest first; for ``one_standard_error``.
         greater_is_better: of the scores; errors are not.
+        parents: champions of groups of segments; see :func:`choose_parents`.
 
     Returns:
         By segment key, ``*`` first.
@@ -111,8 +151,40 @@ def choose_champions(
     champions = {ALL: overall}
     for segment in sorted(rows):
         few = too_few_to_fit(rows[segment], min_rows)
-        champions[segment] = _choose(segment, by_segment[segment], few, overall, rule)
+        fits = by_segment[segment]
+        above = {} if parents is None or _is_served(fits) else parents.above(segment)
+        champions[segment] = _choose(segment, fits, few, above, overall, rule)
     return champions
+
+
+def choose_parents(
+    results: Iterable[FitResult],
+    *,
+    select: Select = "best",
+    order: Sequence[str] = (),
+    greater_is_better: bool = False,
+) -> dict[str, Champion]:
+    """The champions of groups, by key; none where the group's baseline is as good.
+
+    Args:
+        results: of groups: their own candidates and their baselines.
+        select, order, greater_is_better: see :func:`choose_champions`.
+    """
+    by_group: dict[str, list[FitResult]] = defaultdict(list)
+    for result in results:
+        by_group[result.segment].append(result)
+    declared = tuple(order) if select == "one_standard_error" else ()
+    rule = _Rule(select, declared, sign=-1 if greater_is_better else 1)
+    found = {
+        group: _best(group, _contenders(fits, {"own", "baseline"}), None, rule)
+        for group, fits in sorted(by_group.items())
+    }
+    return {group: best for group, best in found.items() if best and best.scope == "own"}
+
+
+def _is_served(fits: Iterable[FitResult]) -> bool:
+    """Whether a candidate of the segment's own was scored."""
+    return any(fit.scope == "own" and fit.status == "ok" for fit in fits)
 
 
 def _choose_overall(fits: list[FitResult], rule: _Rule) -> Champion:
@@ -125,23 +197,47 @@ def _choose_overall(fits: list[FitResult], rule: _Rule) -> Champion:
 
 
 def _choose(
-    segment: str, fits: list[FitResult], few: str | None, overall: Champion, rule: _Rule
+    segment: str,
+    fits: list[FitResult],
+    few: str | None,
+    above: Mapping[str, str],
+    overall: Champion,
+    rule: _Rule,
 ) -> Champion:
     scopes: set[Scope] = {"pooled", "baseline"} if few else {"own", "pooled", "baseline"}
-    fallback = few or _all_failed(fits) or _one_class(fits)
-    chosen = _best(segment, _contenders(fits, scopes), fallback, rule)
-    if chosen is not None:
-        return chosen
-    reason = "; ".join(filter(None, (few, "no fold could be scored")))
-    return replace(_unscored(segment, overall.candidate, overall.scope), fallback=reason)
+    fallback = few or _all_failed(fits) or _one_class(fits) or _no_time(fits)
+    offered = [fit for fit in fits if fit.scope != "parent" or fit.candidate in above]
+    chosen = _best(segment, _contenders(offered, {*scopes, "parent"}), fallback, rule)
+    if chosen is None:
+        reason = "; ".join(filter(None, (fallback, "no fold could be scored")))
+        name, scope = overall.candidate, overall.scope
+        if above:
+            name, scope = next(iter(above)), "parent"
+        chosen = replace(_unscored(segment, name, scope), fallback=reason)
+    return replace(chosen, parent=above[chosen.candidate]) if chosen.scope == "parent" else chosen
 
 
 def _contenders(fits: Iterable[FitResult], scopes: set[Scope]) -> Contenders:
+    """The scores of those that may win, by fold.
+
+    What halving dropped may not. What a budget left no time for may only where nothing but
+    baselines is whole.
+    """
     contenders: Contenders = defaultdict(dict)
+    halved, unfinished = set(), set()
     for fit in fits:
-        if fit.status == "ok" and fit.score is not None and fit.scope in scopes:
-            contenders[fit.scope, fit.candidate][fit.fold] = fit.score
-    return dict(contenders)
+        if fit.scope not in scopes:
+            continue
+        key = (fit.scope, fit.candidate)
+        if fit.status == "ok" and fit.score is not None:
+            contenders[key][fit.fold] = fit.score
+        elif was_halved(fit):
+            halved.add(key)
+        elif had_no_time(fit):
+            unfinished.add(key)
+    left = {key: scores for key, scores in contenders.items() if key not in halved}
+    whole = {key: scores for key, scores in left.items() if key not in unfinished}
+    return whole if any(scope != "baseline" for scope, _ in whole) else left
 
 
 def _best(
@@ -221,6 +317,11 @@ def _one_class(fits: list[FitResult]) -> str | None:
     own = [fit for fit in fits if fit.scope == "own"]
     alone = any(fit.error == ONE_CLASS for fit in own)
     return ONE_CLASS if alone and all(fit.status != "ok" for fit in own) else None
+
+
+def _no_time(fits: list[FitResult]) -> str | None:
+    late = next((fit.error for fit in fits if fit.scope == "own" and had_no_time(fit)), None)
+    return late if late and not _is_served(fits) else None
 
 
 def _unscored(segment: str, candidate: str, scope: Scope) -> Champion:

@@ -27,6 +27,8 @@ class FitSettings:
         memory_bytes: that a task of fits may allocate; None for no limit but the node's.
         share: whether what candidates have in common is computed once.
         classes: all classes of the training rows, sorted; none of other tasks.
+        expendable: whether the process may end with a fit that does not come back; Ray's workers
+            may.
     """
 
     train: TrainConfig
@@ -41,6 +43,7 @@ class FitSettings:
     memory_bytes: int | None = None
     share: bool = True
     classes: tuple[str, ...] = ()
+    expendable: bool = False
 
     @property
     def objective(self) -> Objective:
@@ -67,6 +70,7 @@ class FitSettings:
             threads=self.threads,
             share=self.share,
             timeout_seconds=self.train.fit_timeout_seconds,
+            expendable=self.expendable,
         )
 
     def is_training_row(self, table: pa.Table) -> npt.NDArray[np.bool_]:

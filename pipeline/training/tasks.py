@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +27,7 @@ from pipeline.training.journal import journal_entry
 from pipeline.training.matrix import Floats, Matrix
 from pipeline.training.memory import at_most
 from pipeline.training.packing import Seen, SegmentWork
+from pipeline.training.parents import AT, ParentWork, fit_group, group_baselines
 from pipeline.training.pooled import baselines, score_baselines, score_by_segment
 from pipeline.training.result import FitResult, to_table
 from pipeline.training.segments import ALL, Run, runs_of_segments
@@ -132,6 +133,40 @@ def fit_pooled(settings: FitSettings, name: str, fold: int, key: bytes, *tables:
     return Done(value, **about)
 
 
+def fit_parent(
+    settings: FitSettings,
+    work: ParentWork,
+    members: Sequence[str],
+    places: Sequence[Parts],
+    *tables: pa.Table,
+) -> Done:
+    """Some candidates on one fold of a group; ``places`` says where each member's rows lie."""
+    with _clocked() as about, at_most(settings.memory_bytes):
+        table = _rows_at(settings, [part for parts in places for part in parts], tables)
+        stops = _training_stops(places, settings.is_training_row(table))
+        runs = [
+            Run(key, start, stop)
+            for key, start, stop in zip(members, [0, *stops[:-1]], stops, strict=True)
+        ]
+        matrix = settings.matrix(settings.training_rows(table))
+        results = fit_group(settings, work, matrix, runs)
+        keys = FitKeys(settings)
+        found = {n: keys.key(work.group.key, work.group.data, n, work.fold) for n in work.names}
+        entry = journal_entry(results, [found[r.candidate.split(AT)[0]] for r in results])
+        fits = [r for r in results if r.scope == "own"]
+        value = Fitted(entry, len(fits), sum(r.status == "failed" for r in fits), {})
+    return Done(value, **about)
+
+
+def fit_group_baselines(
+    settings: FitSettings, groups: Mapping[str, Sequence[str]], *tables: pa.Table
+) -> Done:
+    """The baseline of each group on each fold; ``groups`` are their members' keys."""
+    with _clocked() as about:
+        found = to_table(group_baselines(settings, groups, *all_rows(settings, tables)))
+    return Done(found, **about)
+
+
 def fit_baselines(settings: FitSettings, *tables: pa.Table) -> Done:
     """Every segment's baseline on every fold, and its constant over all training rows."""
     train = settings.train
@@ -167,7 +202,7 @@ def fit_finals(
                 matrix, _ = all_rows(settings, tables)
             else:
                 matrix = segment_matrix(settings, parts, tables)
-            with deadline(settings.train.fit_timeout_seconds):
+            with deadline(settings.train.fit_timeout_seconds, expendable=settings.expendable):
                 model = fit_final(
                     matrix.X,
                     matrix.y,
@@ -207,14 +242,25 @@ def segment_rows(
     """
     table = _rows_at(settings, [part for parts in places for part in parts], tables)
     trained = settings.is_training_row(table)
-    ends = np.cumsum([sum(stop - start for _, start, stop in parts) for parts in places])
-    stops = np.concatenate([[0], np.cumsum(trained)])[ends].tolist()
+    stops = _training_stops(places, trained)
     matrix = settings.matrix(table if trained.all() else table.filter(pa.array(trained)))
     blocks = to_blocks(matrix.X, settings.categorical)
     for start, stop in zip([0, *stops[:-1]], stops, strict=True):
         rows = slice(start, stop)
         weight = None if matrix.weight is None else matrix.weight[rows]
         yield SegmentRows(blocks.take(rows), matrix.y[rows], matrix.time[rows], weight)
+
+
+def _training_stops(places: Sequence[Parts], trained: npt.NDArray[np.bool_]) -> list[int]:
+    """For each segment, where its training rows end among those of all segments.
+
+    Args:
+        places: the parts of each segment's rows.
+        trained: (n_samples,) whether a row, in that order, is a training row.
+    """
+    ends = np.cumsum([sum(stop - start for _, start, stop in parts) for parts in places])
+    stops: list[int] = np.concatenate([[0], np.cumsum(trained)])[ends].tolist()
+    return stops
 
 
 def segment_matrix(settings: FitSettings, parts: Parts, tables: Sequence[pa.Table]) -> Matrix:

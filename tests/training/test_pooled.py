@@ -61,5 +61,5 @@ def test_a_fold_is_skipped_for_a_reason() -> None:
     assert fold_skipped(300, 9, rows=400, **limits) == (
         "9 validation rows, fewer than min_validation_rows = 10"
     )
-    (row,) = skipped_fits(["x"], '["a"]', 1, 1, 0, "why")
+    (row,) = skipped_fits('["a"]', 1, 1, 0, {"x": "why", "y": None})
     assert (row.status, row.error, row.scope) == ("skipped", "why", "own")
