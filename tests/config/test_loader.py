@@ -143,3 +143,17 @@ def test_the_split_plans_folds_that_end_where_the_test_begins(tmp_path: Path) ->
     assert periods[-1][2] == split.test_from
     assert all(train_end < start < end for train_end, start, end in periods)
     assert [p[2] for p in periods[:-1]] == [p[1] for p in periods[1:]]
+
+
+def test_groups_above_segments_are_some_of_their_columns(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    said = problems(path, "train.parents=[[g]]")
+    assert "train.parents: a group must be some of preprocess.segment (g), and not all" in said
+    said = problems(path, "train.parents=[[g], [g]]")
+    assert "parents must name each group of columns once" in said
+
+
+def test_halving_needs_folds_to_halve_between(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    said = problems(path, "train.halving={}", "preprocess.split.folds=1")
+    assert "train.halving drops candidates between folds" in said
