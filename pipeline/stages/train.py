@@ -28,6 +28,7 @@ from pipeline.store.artifact import Outcome
 from pipeline.store.card import DatasetCard
 from pipeline.store.layout import write_text
 from pipeline.training.candidates import check_candidates
+from pipeline.training.eligible import HALVED, NO_TIME
 from pipeline.training.expand import declared_candidates, expand_candidates
 from pipeline.training.failures import check_failures, error_counts, made_fits
 from pipeline.training.finals import SavedModel, Winner
@@ -244,6 +245,10 @@ def _label(key: str) -> str:
     return "all other segments" if key == ALL else segment_label(key)
 
 
+def _count_reason(skipped: pa.Table, reason: str) -> int:
+    return int(pc.sum(pc.starts_with(skipped.column("error"), reason)).as_py() or 0)
+
+
 def _metrics(
     context: StageContext,
     training: ParallelTraining,
@@ -253,16 +258,21 @@ def _metrics(
 ) -> dict[str, Any]:
     own = {key: champion for key, champion in champions.items() if key != ALL}
     made = Counter(made_fits(results).column("status").to_pylist())
-    skipped = pc.and_(
-        pc.equal(results.column("status"), "skipped"), pc.equal(results.column("scope"), "own")
+    skipped = results.filter(
+        pc.and_(
+            pc.equal(results.column("status"), "skipped"), pc.equal(results.column("scope"), "own")
+        )
     )
+    halved, late = (_count_reason(skipped, reason) for reason in (HALVED, NO_TIME))
     trained_on = int(training.index.rows.sum())
     split = context.artifacts["preprocess"].manifest.metrics["split"]
     return {
         "segments": len(own),
         "fits": made.total(),
         "fits_failed": made["failed"],
-        "fits_skipped": pc.sum(skipped).as_py() or 0,
+        "fits_skipped": skipped.num_rows - halved - late,
+        "fits_dropped_by_halving": halved,
+        "fits_without_time": late,
         "fits_reused": training.plan.reused,
         "task": context.config.train.task,
         "scorer": context.config.train.scorer,

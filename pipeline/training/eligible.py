@@ -8,27 +8,28 @@ from pipeline.training.result import FitResult
 
 ONE_CLASS = "one class alone in the training rows"
 
-_HALVED = "dropped by halving"
-_NO_TIME = "not made within train.budget_seconds"
+HALVED = "dropped by halving"
+NO_TIME = "not made within train.budget_seconds"
+"""How the reasons begin of fits that might have been made."""
 
 
 def halved(place: int, of: int, folds: int) -> str:
     """Why a candidate's fits on more folds are not made: it was not among the best."""
     s = "" if folds == 1 else "s"
-    return f"{_HALVED}: number {place} of {of} after {folds} fold{s}"
+    return f"{HALVED}: number {place} of {of} after {folds} fold{s}"
 
 
 def no_time(seconds: float) -> str:
     """Why a fit was not made: the budget was used up."""
-    return f"{_NO_TIME} = {seconds:g}"
+    return f"{NO_TIME} = {seconds:g}"
 
 
 def was_halved(fit: FitResult) -> bool:
-    return fit.status == "skipped" and (fit.error or "").startswith(_HALVED)
+    return fit.status == "skipped" and (fit.error or "").startswith(HALVED)
 
 
 def had_no_time(fit: FitResult) -> bool:
-    return fit.status == "skipped" and (fit.error or "").startswith(_NO_TIME)
+    return fit.status == "skipped" and (fit.error or "").startswith(NO_TIME)
 
 
 def too_few_to_fit(rows: int, min_rows: int) -> str | None:

@@ -53,6 +53,10 @@ def _lead(metrics: dict[str, Any], champions: list[Champion]) -> str:
     fits, reused = number(metrics, "fits") or 0, number(metrics, "fits_reused") or 0
     lead = f"{plural(fits, 'fit')} for {plural(number(metrics, 'segments') or 0, 'segment')}"
     lead += f", {count(reused)} of them taken over from an earlier run." if reused else "."
+    dropped = number(metrics, "fits_dropped_by_halving") or 0
+    late = number(metrics, "fits_without_time") or 0
+    lead += f" Halving saved {plural(dropped, 'fit')} of hopeless candidates." if dropped else ""
+    lead += f" The budget left no time for {plural(late, 'fit')}." if late else ""
     gains = sorted(c.gain for c in champions if c.gain is not None)
     if gains:
         ahead = sum(gain > 0 for gain in gains)
