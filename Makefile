@@ -58,10 +58,13 @@ bench-train: $(STAMP) ## time many fits against joblib, a Ray task a fit, Spark'
 	@$(BIN)/python -m benchmarks.train
 
 bench-train-shared: $(STAMP) ## the same where candidates have much in common
-	@$(BIN)/python -m benchmarks.train --shared
+	@$(BIN)/python -m benchmarks.train --shared --peer-rounds 1
 
 bench-train-many: $(STAMP) ## time 100,000 segments
 	@$(BIN)/python -m benchmarks.train_many
+
+bench-halving: $(STAMP) ## what halving saves, and its regret
+	@$(BIN)/python -m benchmarks.halving
 
 # All extras but xgboost, which would bring half a gigabyte of GPU libraries with it.
 lock: ## renew requirements.lock from pyproject.toml (needs uv)

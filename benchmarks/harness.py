@@ -100,6 +100,7 @@ def in_turn(
     check: Callable[[str, Any], None],
     between: Callable[[], None] = lambda: None,
     limit_seconds: float = 600,
+    peer_rounds: int | None = None,
 ) -> dict[str, Timing]:
     """Time the contestants, ``rounds`` times in turn, after one round that does not count.
 
@@ -109,6 +110,8 @@ def in_turn(
         check: told each result; raises where it is wrong. Its time does not count.
         between: run after each contestant, untimed (to drop what it made).
         limit_seconds: a contestant that takes longer has failed.
+        peer_rounds: rounds in which peers take part, where theirs take too long for all; they have
+            no round that does not count then.
 
     A peer that fails is out of the race, with its reason; if ours or the limit fails, so does the
     benchmark.
@@ -117,11 +120,14 @@ def in_turn(
     for number in range(rounds + 1):
         for name, work in contestants.items():
             timing = timings[name]
-            if timing.failure is not None:
+            is_peer = name.startswith("peer")
+            sits_out = peer_rounds is not None and is_peer and not 0 < number <= peer_rounds
+            if timing.failure is not None or sits_out:
                 continue
             try:
                 # Looking at every process ten times a second costs time of its own.
-                watch: Any = PeakMemory(timing.peak) if not number else nullcontext()
+                first = not number or (is_peer and peer_rounds is not None and number == 1)
+                watch: Any = PeakMemory(timing.peak) if first else nullcontext()
                 with watch, deadline(limit_seconds, name, "it is out"):
                     started = time.perf_counter()
                     made = work()
@@ -129,7 +135,7 @@ def in_turn(
                 check(name, made)
                 del made
             except Exception as problem:
-                if not name.startswith("peer"):
+                if not is_peer:
                     raise
                 timing.failure = gist(problem)[:200]
                 print(f"{name}: failed: {timing.failure}", file=sys.stderr)
