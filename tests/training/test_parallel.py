@@ -101,9 +101,9 @@ def sequential(settings: FitSettings, whole: pa.Table) -> list[FitResult]:
     return results
 
 
-@pytest.mark.parametrize("pack_seconds", [0.001, 100.0])
-def test_any_packing_on_ray_equals_the_sequential_fits(
-    engines: Engines, settings: FitSettings, tmp_path: Path, pack_seconds: float
+@pytest.mark.parametrize(("pack_seconds", "cpus"), [(0.001, 2), (100.0, 1)])
+def test_any_packing_on_any_cpus_equals_the_sequential_fits(
+    engines: Engines, settings: FitSettings, tmp_path: Path, pack_seconds: float, cpus: int
 ) -> None:
     import ray
 
@@ -111,7 +111,7 @@ def test_any_packing_on_ray_equals_the_sequential_fits(
     whole = table(SIZES)
     blocks = [ray.put(whole.slice(0, 500)), ray.put(whole.slice(500))]  # "big" spans both
     training = ParallelTraining(
-        settings, blocks, TasksConfig(pack_seconds=pack_seconds), 2,
+        settings, blocks, TasksConfig(pack_seconds=pack_seconds), cpus,
         FitJournal(tmp_path / "fits.journal"), lambda *_: None,
     )  # fmt: skip
     index = training.read_index()
