@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -118,3 +120,8 @@ def _head(entry: bytes | pa.Buffer) -> bytes:
 def all_keys(keys: Iterable[bytes]) -> pa.Array:
     """Keys as the journal takes them."""
     return pa.array(list(keys), KEY.type)
+
+
+def were_made(keys: Iterable[bytes], made: pa.Array) -> npt.NDArray[np.bool_]:
+    """(n_keys,) whether each fit is among those of :meth:`FitJournal.keys`."""
+    return np.asarray(pc.is_in(all_keys(keys), value_set=made))

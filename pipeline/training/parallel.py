@@ -208,7 +208,7 @@ class ParallelTraining:
         done = self._dispatch.group_baselines(members)
         self._dispatch.note(done, "baselines of groups", "baseline", len(members))
         self._baselines = pa.concat_tables([self._baselines, done.value])
-        made = self.journal.keys().to_pylist()
+        made = self.journal.keys()
         work, skipped, keys = plan_parents(self.settings, self._groups.values(), made, self._keys)
         fits = sum(len(item.names) for item in work)
         kept = len(keys) - fits

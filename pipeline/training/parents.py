@@ -25,6 +25,7 @@ from pipeline.training.fit import FoldData, fit_fold
 from pipeline.training.folds import time_folds
 from pipeline.training.identity import FitKeys
 from pipeline.training.index import Parts, SegmentIndex
+from pipeline.training.journal import were_made
 from pipeline.training.matrix import Matrix
 from pipeline.training.pooled import score_baselines, score_by_segment
 from pipeline.training.result import FitResult, Status
@@ -130,7 +131,7 @@ def _group(
 
 
 def plan_parents(
-    settings: FitSettings, groups: Iterable[Group], made: Iterable[bytes], keys: FitKeys
+    settings: FitSettings, groups: Iterable[Group], made: pa.Array, keys: FitKeys
 ) -> tuple[list[ParentWork], list[FitResult], list[bytes]]:
     """What is to be fitted, the leaderboard's rows of what is not worth it, and all fits' keys.
 
@@ -141,10 +142,8 @@ def plan_parents(
         keys: of fits.
     """
     names = tuple(settings.candidates("segment"))
-    known = set(made)
-    work: list[ParentWork] = []
+    wanted: list[ParentWork] = []
     skipped: list[FitResult] = []
-    every: list[bytes] = []
     for group in groups:
         for fold, (rows_train, rows_valid) in enumerate(group.folds):
             reason = fold_skipped(
@@ -154,16 +153,18 @@ def plan_parents(
                 min_rows=settings.train.min_rows,
                 min_validation_rows=settings.train.min_validation_rows,
             )
-            if reason is not None:
-                why = dict.fromkeys(names, reason)
-                skipped += skipped_fits(group.key, fold, rows_train, rows_valid, why)
-                continue
-            found = {name: keys.key(group.key, group.data, name, fold) for name in names}
-            every += found.values()
-            to_do = tuple(name for name in names if found[name] not in known)
-            if to_do:
-                work.append(ParentWork(group, fold, to_do))
-    return work, skipped, every
+            if reason is None:
+                wanted.append(ParentWork(group, fold, names))
+            why = dict.fromkeys(names, reason)
+            skipped += skipped_fits(group.key, fold, rows_train, rows_valid, why)
+    every = [
+        keys.key(work.group.key, work.group.data, name, work.fold)
+        for work in wanted
+        for name in names
+    ]
+    kept = iter(were_made(every, made))
+    left = [replace(work, names=tuple(n for n in names if not next(kept))) for work in wanted]
+    return [work for work in left if work.names], skipped, every
 
 
 def unmade(work: ParentWork, status: Status, reason: str) -> list[FitResult]:

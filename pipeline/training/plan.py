@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.training.eligible import fold_skipped, skipped_fits
 from pipeline.training.identity import FitKeys
 from pipeline.training.index import SegmentIndex
-from pipeline.training.journal import FitJournal, all_keys
+from pipeline.training.journal import FitJournal, all_keys, were_made
 from pipeline.training.packing import SegmentWork
 from pipeline.training.result import FitResult, to_table
 from pipeline.training.rounds import Dropped, Round
@@ -75,7 +72,7 @@ def plan_fits(
         for numbers in _ranges(len(index))
     ]
     wanted = _pooled(plan, settings, index, keys, now, dropped)
-    kept = _is_in([work.key for work in wanted], made)
+    kept = were_made([work.key for work in wanted], made)
     plan.pooled = [work for work, is_kept in zip(wanted, kept, strict=True) if not is_kept]
     plan.reused += int(kept.sum())
     plan.keys = pa.concat_arrays([*known, all_keys(work.key for work in wanted)])
@@ -162,15 +159,10 @@ def _plan_segments(
         keys.key(index.keys[number], index.digests[number], name, fold)
         for number, name, fold in wanted
     ]
-    kept = _is_in(found, made)
+    kept = were_made(found, made)
     plan.reused += int(kept.sum())
     plan.work += _work(index, [w for w, is_kept in zip(wanted, kept, strict=True) if not is_kept])
     return all_keys(found)
-
-
-def _is_in(keys: list[bytes], made: pa.Array) -> npt.NDArray[np.bool_]:
-    """(n_keys,) whether a fit was made before."""
-    return np.asarray(pc.is_in(all_keys(keys), value_set=made))
 
 
 def _work(index: SegmentIndex, wanted: list[tuple[int, str, int]]) -> Iterator[SegmentWork]:
