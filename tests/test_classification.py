@@ -74,6 +74,9 @@ def test_the_held_out_measures_are_scikit_learns(run: tuple) -> None:
     }
     assert {name: overall[name] for name in wanted} == pytest.approx(wanted, rel=1e-9)
     assert sum(item["rows"] for item in metrics["reliability"]) == len(known)
+    importance = metrics["importance"]
+    assert (importance["measure"], importance["rows"]) == ("log_loss", len(known))
+    assert importance["plain"] == pytest.approx(overall["log_loss"], rel=1e-9)
 
 
 def test_every_champion_is_at_least_its_baseline_and_small_segments_fall_back(run: tuple) -> None:

@@ -51,6 +51,10 @@ def test_kills_in_preprocess_and_train_change_nothing_of_the_result(
     for stage, pattern in (("infer", "predictions/*"), ("train", "models/*")):
         here, there = project.artifact(resumed, stage), whole.artifact(record, stage)
         assert hashes(here, pattern) == hashes(there, pattern)
+    # Also what is computed from all blocks, which another hand-off has cut otherwise.
+    infers = (project.artifact(resumed, "infer"), whole.artifact(record, "infer"))
+    here, there = (manifest(folder)["metrics"]["importance"] for folder in infers)
+    assert here == there and here["features"][0]["mean"] > 0
     assert not list(project.store.glob("artifacts/*/.*"))
 
 

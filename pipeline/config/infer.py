@@ -1,4 +1,5 @@
-"""``infer``: which rows are scored, in what batches, and how sure their errors are."""
+"""``infer``: which rows are scored, in what batches, how sure their errors are, and what they
+owe to each feature."""
 
 from __future__ import annotations
 
@@ -27,9 +28,22 @@ class IntervalsConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
+class ImportanceConfig(Section):
+    """Permutation importance of the features, on held-out rows with a known target."""
+
+    rows: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        default=5_000, description="upper limit of rows drawn in all; 0 turns it off"
+    )
+    repeats: Annotated[int, Field(ge=1, le=50)] = Field(
+        default=5, description="permutations of each feature"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
 class InferConfig(Section):
     """Score rows with each segment's champion."""
 
     rows: Literal["test", "all"] = "test"
     batch_rows: Count = 50_000
     intervals: IntervalsConfig = IntervalsConfig()
+    importance: ImportanceConfig = ImportanceConfig()

@@ -25,6 +25,9 @@ MANY_NULLS = 0.3
 SHIFTED = 0.25
 """Population stability index from which on a feature counts as shifted."""
 
+_IMPORTANT = 10
+"""Features of which a card says how much they matter."""
+
 _LISTED = 50
 """Entries of a list in a card; the artifacts hold all of them."""
 
@@ -41,7 +44,7 @@ def model_card(manifests: Mapping[StageName, Manifest]) -> dict[str, Any]:
         "train": train.fingerprint,
         "trained_at": train.started_at,
         "data": _data(manifests),
-        "features": _features(manifests["preprocess"]),
+        "features": _features(manifests["preprocess"], infer),
         "candidates": train.config["candidates"],
         "models": {
             "segments": train.metrics["segments"],
@@ -96,10 +99,22 @@ def _data(manifests: Mapping[StageName, Manifest]) -> dict[str, Any]:
     }
 
 
-def _features(preprocess: Manifest) -> dict[str, Any]:
+def _features(preprocess: Manifest, infer: Manifest) -> dict[str, Any]:
     return {
         **preprocess.config["features"],
         "sql": [step["sql"] for step in preprocess.config["steps"]],
+        **_importance(infer),
+    }
+
+
+def _importance(infer: Manifest) -> dict[str, Any]:
+    """By how much the error rises with each of the first features permuted; see ``infer``."""
+    found = infer.metrics.get("importance")
+    if found is None:
+        return {}
+    rises = {f["name"]: f["mean"] for f in found["features"][:_IMPORTANT]}
+    return {
+        "most_important": {"rise_of": found["measure"], "rows": found["rows"], "features": rises}
     }
 
 

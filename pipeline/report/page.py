@@ -16,6 +16,7 @@ from pipeline.report.sections import (
     data_in,
     handoff,
     heldout,
+    importance,
     models,
     profile,
     run,
@@ -51,7 +52,7 @@ def render(inputs: ReportInputs) -> str:
 
 
 def _sections(inputs: ReportInputs) -> list[Section]:
-    parts = (summary, run, data_in, profile, handoff, models, heldout, versions)
+    parts = (summary, run, data_in, profile, handoff, models, heldout, importance, versions)
     return [part.build(inputs) for part in parts]
 
 

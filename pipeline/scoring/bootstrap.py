@@ -74,13 +74,13 @@ def row_hashes(columns: Mapping[str, npt.NDArray[np.generic]], seed: int) -> Has
     """
     values = pd.DataFrame(dict(columns), copy=False)
     hashed = np.asarray(pd.util.hash_pandas_object(values, index=False), dtype=np.uint64)
-    return _mixed(hashed ^ _mixed(np.array([seed]).astype(np.uint64)))
+    return mixed(hashed ^ mixed(np.array([seed]).astype(np.uint64)))
 
 
 def draws(hashes: Hashes, replicates: int) -> Integers:
     """(n_samples, n_replicates) how often each replicate draws each row; Poisson(1) distributed."""
     streams = np.arange(1, replicates + 1, dtype=np.uint64) * _GOLDEN
-    return np.searchsorted(_POISSON, _mixed(hashes[:, None] + streams), side="right")
+    return np.searchsorted(_POISSON, mixed(hashes[:, None] + streams), side="right")
 
 
 def replicate_sums(
@@ -141,7 +141,7 @@ def _by_group(
     return {key: Sums(limbs) for key, limbs in found.items()}
 
 
-def _mixed(bits: Hashes) -> Hashes:
+def mixed(bits: Hashes) -> Hashes:
     """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): every bit depends on every bit."""
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -92,7 +92,7 @@ def class_stats(
     columns = [
         w,
         w * right,
-        w * _log_losses(p, true),
+        w * log_losses(p, true),
         w * (squares / 2 if classes == 2 else squares),
         *(w * column for column in of_class.T),
         *(w * right * column for column in of_class.T),
@@ -106,7 +106,9 @@ def class_stats(
     return BlockStats(stats, int(np.count_nonzero(~known)), ClassStats())
 
 
-def _log_losses(p: Floats, true: Codes) -> Floats:
+def log_losses(p: Floats, true: Codes) -> Floats:
+    """(n_samples,) of (n_samples, n_classes) probabilities; ``true`` is n_classes where the class
+    was not seen in training."""
     of_true = np.column_stack([p, np.zeros(len(p))])[np.arange(len(p)), true]
     losses: Floats = -np.log(np.maximum(of_true, np.finfo(np.float64).eps))
     return losses

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.config.engines import TasksConfig
 from pipeline.engines.bounded import run_bounded, task_options
@@ -17,6 +17,7 @@ from pipeline.training.result import error_text
 from pipeline.training.settings import FitSettings
 
 Progress = Callable[[int, int, str], None]
+Work = TypeVar("Work")
 
 
 @dataclass(frozen=True)
@@ -69,32 +70,64 @@ def score_blocks(
         BlockWork(i, key, folder / f"{key}.parquet", folder / f"{key}.quarantine.parquet")
         for i, key in enumerate(keys)
     ]
-    waiting = work[::-1]
     done: dict[int, Scored] = {}
-    attempts: Counter[int] = Counter()
     shared = ray.put(settings)
-    remote = ray.remote(**task_options(tasks))(score_block)
+    for item, scored in finished(
+        score_block,
+        work,
+        lambda item: (shared, str(item.predictions), str(item.quarantine), blocks[item.number]),
+        lambda item: f"scoring block {item.number}",
+        tasks=tasks,
+        cpus=cpus,
+        watch=watch,
+    ):
+        done[item.number] = scored
+        progress(len(done), len(work), "blocks scored")
+    return [(item, done[item.number]) for item in work]
+
+
+def finished(
+    function: Callable[..., Any],
+    work: Sequence[Work],
+    arguments: Callable[[Work], tuple[Any, ...]],
+    named: Callable[[Work], str],
+    *,
+    tasks: TasksConfig,
+    cpus: int,
+    watch: Callable[[], None],
+) -> Iterator[tuple[Work, Any]]:
+    """Run a function over items in tasks, few at a time; each item and its result, as they come.
+
+    An item whose task loses its worker is tried again.
+
+    Args:
+        arguments: what the function is called with for an item.
+        named: an item's part in the message of its failure.
+
+    Raises:
+        StageFailed: a task failed, or lost its worker more than ``max_retries`` times.
+    """
+    import ray
+
+    waiting = list(range(len(work)))[::-1]
+    attempts: Counter[int] = Counter()
+    remote = ray.remote(**task_options(tasks))(function)
     for end in run_bounded(
         lambda: waiting.pop() if waiting else None,
-        lambda item: remote.remote(
-            shared, str(item.predictions), str(item.quarantine), blocks[item.number]
-        ),
+        lambda number: remote.remote(*arguments(work[number])),
         in_flight=max(1, int(cpus / tasks.num_cpus)) * tasks.in_flight_per_cpu,
         watch=watch,
     ):
-        number = end.item.number
+        number = end.item
         if end.error is None:
-            done[number] = end.value
-            progress(len(done), len(work), "blocks scored")
+            yield work[number], end.value
             continue
         attempts[number] += 1
         lost = isinstance(end.error, ray.exceptions.RayError)
         if not lost or attempts[number] > tasks.max_retries:
-            raise StageFailed(f"scoring block {number} failed: {error_text(end.error)}") from (
-                end.error
-            )
-        waiting.append(end.item)
-    return [(item, done[item.number]) for item in work]
+            message = f"{named(work[number])} failed: {error_text(end.error)}"
+            raise StageFailed(message) from end.error
+        waiting.append(number)
 
 
 def held_out_scores(

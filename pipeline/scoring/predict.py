@@ -29,7 +29,7 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Route:
+class Route:
     """Which rows a model predicts."""
 
     entry: ModelEntry
@@ -73,11 +73,11 @@ def score_table(
         StoreError: a model is damaged, or a segment has neither a champion nor a default.
     """
     codes, keys = segment_codes(table, segment)
-    entries = [_entry(champions, key) for key in keys]
+    entries = [champion_of(champions, key) for key in keys]
     outputs = Outputs.of(champions.values())
     predictions = np.full((table.num_rows, *outputs.shape), np.nan)
     reasons: dict[int, str] = {}
-    for route in _routes(codes, entries):
+    for route in routes(codes, entries):
         model = load_model(route.entry)
         for rows in _batches(route.rows, batch_rows):
             X = to_features(
@@ -91,7 +91,7 @@ def score_table(
     return _split(table, keep, codes, keys, labels, outputs, predictions, reasons)
 
 
-def _entry(champions: Mapping[str, ModelEntry], key: str) -> ModelEntry:
+def champion_of(champions: Mapping[str, ModelEntry], key: str) -> ModelEntry:
     entry = champions.get(key) or champions.get(DEFAULT)
     if entry is None:
         raise StoreError(
@@ -105,7 +105,7 @@ def _label(champions: Mapping[str, ModelEntry], key: str, entry: ModelEntry) -> 
     return entry.model if key in champions else UNKNOWN_SEGMENT + entry.model
 
 
-def _routes(codes: Rows, entries: Sequence[ModelEntry]) -> Iterator[_Route]:
+def routes(codes: Rows, entries: Sequence[ModelEntry]) -> Iterator[Route]:
     """Rows by model, not by segment: many segments may share the pooled one."""
     models = {entry.identity: entry for entry in entries}
     position = {identity: number for number, identity in enumerate(models)}
@@ -114,7 +114,7 @@ def _routes(codes: Rows, entries: Sequence[ModelEntry]) -> Iterator[_Route]:
     order = np.argsort(by_model, kind="stable")
     bounds = np.searchsorted(by_model[order], np.arange(len(models) + 1))
     for entry, (start, stop) in zip(models.values(), pairwise(bounds.tolist()), strict=True):
-        yield _Route(entry, order[start:stop])
+        yield Route(entry, order[start:stop])
 
 
 def _batches(rows: Rows, size: int) -> Iterator[Rows]:

@@ -74,6 +74,11 @@ class ScoreSettings:
         return Outputs(self.objective.classes, self.objective.quantiles)
 
 
+def worker_name() -> str:
+    """The process that a task runs in."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 @dataclass(frozen=True)
 class Scored:
     """What a block's task brings back; the predictions themselves are in a file.
@@ -84,6 +89,7 @@ class Scored:
         sums: what the intervals of the errors are made from, by segment; of regressions.
         drift: rows in each bin of the training profile, by feature.
         reliability: of classes, rows by their probability.
+        tested: rows that took no part in training, with a known target and a prediction.
     """
 
     rows_in: int
@@ -98,7 +104,8 @@ class Scored:
     started: float
     stopped: float
     reliability: Reliability | None = None
-    worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    tested: int = 0
+    worker: str = field(default_factory=worker_name)
 
 
 def score_block(
@@ -129,6 +136,7 @@ def score_block(
         started=started,
         stopped=time.time(),
         reliability=_reliability(good, settings),
+        tested=int(np.isfinite(truth_of(held_out(settings, good), settings)).sum()),
     )
 
 
@@ -163,8 +171,11 @@ def profile_block(settings: FitSettings, *tables: pa.Table) -> Profile:
 
 def wanted_rows(settings: ScoreSettings, table: pa.Table) -> pa.Table:
     """The rows of a block that are to be scored."""
-    if settings.rows == "all":
-        return table
+    return table if settings.rows == "all" else held_out(settings, table)
+
+
+def held_out(settings: ScoreSettings, table: pa.Table) -> pa.Table:
+    """The rows that took no part in training."""
     micros = table.column(settings.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     return table.filter(pc.greater_equal(micros, settings.test_from))
 
@@ -190,7 +201,7 @@ def _segments(good: pa.Table) -> tuple[npt.NDArray[np.int64], list[str]]:
 def _errors(good: pa.Table, settings: ScoreSettings) -> tuple[BlockStats, BlockStats]:
     """Of the champions, and of the baselines."""
     codes, keys = _segments(good)
-    truth, weight = _truth(good, settings), _weight(good, settings)
+    truth, weight = truth_of(good, settings), weight_of(good, settings)
     levels = settings.objective.quantiles
 
     def measured(values: Floats) -> BlockStats:
@@ -203,7 +214,7 @@ def _errors(good: pa.Table, settings: ScoreSettings) -> tuple[BlockStats, BlockS
     return measured(settings.outputs.values(good)), measured(_baseline(good, settings))
 
 
-def _truth(good: pa.Table, settings: ScoreSettings) -> Floats:
+def truth_of(good: pa.Table, settings: ScoreSettings) -> Floats:
     """(n_samples,) numbers, or positions of classes; NaN where unknown."""
     column = good.column(settings.target)
     if settings.objective.classes:
@@ -211,7 +222,7 @@ def _truth(good: pa.Table, settings: ScoreSettings) -> Floats:
     return np.asarray(numbers(column), dtype=np.float64)
 
 
-def _weight(good: pa.Table, settings: ScoreSettings) -> Floats | None:
+def weight_of(good: pa.Table, settings: ScoreSettings) -> Floats | None:
     weight = settings.objective.weight
     return None if weight is None else weights_of(good, weight)
 
@@ -220,7 +231,7 @@ def _reliability(good: pa.Table, settings: ScoreSettings) -> Reliability | None:
     if not settings.objective.classes:
         return None
     values = settings.outputs.values(good)
-    return reliability(_truth(good, settings), values, _weight(good, settings))
+    return reliability(truth_of(good, settings), values, weight_of(good, settings))
 
 
 def score_held_out(settings: ScoreSettings, paths: Sequence[str]) -> dict[str, float | None]:
@@ -240,7 +251,7 @@ def score_held_out(settings: ScoreSettings, paths: Sequence[str]) -> dict[str, f
     roles = [settings.target, "segment", "prediction", *settings.outputs.names]
     wanted = [*roles, objective.weight] if objective.weight else roles
     good = pa.concat_tables([pq.read_table(path, columns=wanted) for path in paths])
-    truth, weight = _truth(good, settings), _weight(good, settings)
+    truth, weight = truth_of(good, settings), weight_of(good, settings)
     known = np.isfinite(truth) & ~((truth < 0) & bool(objective.classes))
     every = replace(objective, also=tuple(dict.fromkeys(names)))
     weights = None if weight is None else weight[known]
@@ -257,7 +268,7 @@ def _sums(good: pa.Table, settings: ScoreSettings) -> dict[str, Sums]:
         return {}  # only errors of numbers have intervals
     codes, keys = _segments(good)
     return error_sums(
-        _truth(good, settings),
+        truth_of(good, settings),
         good.column("prediction").to_numpy(),
         good.column("baseline").to_numpy(),
         codes,
@@ -265,7 +276,7 @@ def _sums(good: pa.Table, settings: ScoreSettings) -> dict[str, Sums]:
         drawn_by(good, settings),
         settings.intervals,
         settings.tracked,
-        _weight(good, settings),
+        weight_of(good, settings),
     )
 
 
@@ -273,14 +284,17 @@ def drawn_by(rows: pa.Table, settings: ScoreSettings) -> Hashes:
     """(n_samples,) hashes of the rows' keys, or of their days where whole days are drawn."""
     if settings.intervals.resample == "day":
         micros = rows.column(settings.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-        columns = {"day": micros.to_numpy() // _DAY}
-    else:
-        # As text, so that a key stored as int32 in one file and int64 in another is one key.
-        columns = {
-            name: rows.column(name).cast(pa.string()).to_numpy(zero_copy_only=False)
-            for name in settings.key
-        }
-    return row_hashes(columns, settings.intervals.seed)
+        return row_hashes({"day": micros.to_numpy() // _DAY}, settings.intervals.seed)
+    return key_hashes(rows, settings.key, settings.intervals.seed)
+
+
+def key_hashes(rows: pa.Table, key: Sequence[str], seed: int) -> Hashes:
+    """(n_samples,) a hash of each row's key."""
+    # As text, so that a key stored as int32 in one file and int64 in another is one key.
+    columns = {
+        name: rows.column(name).cast(pa.string()).to_numpy(zero_copy_only=False) for name in key
+    }
+    return row_hashes(columns, seed)
 
 
 _DAY = 86_400_000_000

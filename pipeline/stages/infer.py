@@ -16,9 +16,12 @@ from pipeline.models.champions import ChampionRecord, model_entries, read_champi
 from pipeline.scoring.bootstrap import merge
 from pipeline.scoring.classes import Reliability
 from pipeline.scoring.drift import Profile, drift, merge_counts
+from pipeline.scoring.importance import Rises, importance
 from pipeline.scoring.intervals import Intervals, by_segment, overall
 from pipeline.scoring.metrics import BlockStats
 from pipeline.scoring.parallel import BlockWork, held_out_scores, score_blocks, timeline
+from pipeline.scoring.permuting import Permuted, permute_features
+from pipeline.scoring.permuting import timeline as permutations
 from pipeline.scoring.tasks import Scored, ScoreSettings
 from pipeline.stages.context import StageContext
 from pipeline.stages.dataset import open_dataset
@@ -50,17 +53,33 @@ def run(context: StageContext, folder: Path) -> Outcome:
         watch=context.engines.spill.check,
     )
     scores = held_out_scores(settings, results, context.config.engines.tasks)
+    permuted = permute_features(
+        settings,
+        context.config.infer.importance,
+        results,
+        handed.blocks,
+        tasks=context.config.engines.tasks,
+        cpus=context.engines.plan.ray_cpus,
+        progress=context.progress,
+        watch=context.engines.spill.check,
+    )
     for item, _ in results:
         _place(item.predictions, folder / "predictions" / f"part-{item.number:05d}.parquet")
         if item.quarantine.exists():
             _place(item.quarantine, folder / "quarantine" / f"part-{item.number:05d}.parquet")
-    write_text(folder / "tasks.json", json.dumps(timeline(results, started)))
+    write_text(
+        folder / "tasks.json",
+        json.dumps([*timeline(results, started), *permutations(permuted, started)]),
+    )
     shutil.rmtree(parts)
     return Outcome(
         rows_in=sum(scored.rows_in for _, scored in results),
         rows_out=sum(scored.rows_out for _, scored in results),
         rows_quarantined=sum(scored.rows_quarantined for _, scored in results),
-        metrics=_metrics(context, settings, results, scores),
+        metrics={
+            **_metrics(context, settings, results, scores),
+            **_importance(context, settings, permuted),
+        },
     )
 
 
@@ -164,6 +183,14 @@ def _metrics(
         },
         "blocks_reused": sum(scored.reused for _, scored in results),
     }
+
+
+def _importance(
+    context: StageContext, settings: ScoreSettings, permuted: list[Permuted]
+) -> dict[str, Any]:
+    total = sum((part.total for part in permuted), Rises())
+    found = importance(total, settings.objective, context.config.infer.importance.repeats)
+    return {} if found is None else {"importance": found}
 
 
 def _reliability(results: Results) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def manifests() -> dict[StageName, Manifest]:
             "drift": {"x": {"psi": 0.3, "null_share_train": 0.1},
                       "c": {"psi": None, "null_share_train": 0.9}},
             "by_period": [{"period": "2026-10"}, {"period": "2026-11"}],
+            "importance": {"measure": "rmse", "rows": 80, "repeats": 5, "features": [
+                {"name": "x", "mean": 0.7, "std": 0.1}, {"name": "c", "mean": 0.0, "std": 0.0}]},
         },
     }  # fmt: skip
     return {
@@ -56,6 +58,9 @@ def test_a_card_names_data_errors_and_limits() -> None:
     assert card["data"]["sources"] == {"raw": "hash"}
     assert card["data"]["test_from"] == NOW
     assert card["held_out"] == {"scorer": "rmse", **manifests()["infer"].metrics["overall"]}
+    assert card["features"]["most_important"] == {
+        "rise_of": "rmse", "rows": 80, "features": {"x": 0.7, "c": 0.0},
+    }  # fmt: skip
     assert card["limits"] == {
         "segments_without_a_model_of_their_own": 1,
         "of_these": ["B: 2 training rows"],
@@ -70,10 +75,12 @@ def test_a_card_of_classes_claims_nothing_that_takes_intervals() -> None:
     found = manifests()
     found["train"].metrics["task"] = "classification"
     found["infer"].metrics["overall"] = {"log_loss": 0.4, "baseline_log_loss": 0.5}
+    del found["infer"].metrics["importance"]
     card = model_card(found)
     assert (card["task"], card["baseline"]) == ("classification", "the shares of the classes")
     assert card["held_out"]["log_loss"] == 0.4
     assert "worse_than_the_baseline" not in card["limits"]
+    assert "most_important" not in card["features"]
 
 
 def test_a_version_has_the_cards_of_all_its_models(tmp_path: Path) -> None:

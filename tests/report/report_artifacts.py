@@ -218,4 +218,16 @@ def _infer(folder: Path, labels: dict[str, str], mark: str) -> Json:
     psi = {"wind_speed" + mark: 0.31, "distance": 0.004, "sched_hour": 0.012, "seats": 0.14}
     drift = {name: {"psi": value, "null_share_train": 0.004, "null_share_scored": 0.0}
              for name, value in psi.items()}  # fmt: skip
-    return {"overall": overall, "by_segment": by_segment, "by_period": months, "drift": drift}
+    names = [
+        "leg_departure_delay" + mark,
+        "seats",
+        *(f"feature_{n}" for n in range(2, 24)),
+        "carrier",
+    ]
+    importance = {
+        "measure": "rmse", "plain": 36.51, "rows": 5_000, "rows_alone": 3, "repeats": 5,
+        "features": [{"name": name, "mean": 4.2 * 0.7**n - 0.003, "std": 0.3 * 0.8**n}
+                     for n, name in enumerate(names)],
+    }  # fmt: skip
+    return {"overall": overall, "by_segment": by_segment, "by_period": months, "drift": drift,
+            "importance": importance}  # fmt: skip

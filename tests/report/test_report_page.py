@@ -29,7 +29,8 @@ from pipeline.report.inputs import STAGES, ReportInputs
 from pipeline.report.page import render
 
 _MISSING = "has no artifact in this run"
-_IDS = ["summary", "run", "data-in", "profile", "hand-off", "models", "held-out", "versions"]
+_IDS = ["summary", "run", "data-in", "profile", "hand-off", "models", "held-out", "importance",
+        "versions"]  # fmt: skip
 
 
 def test_the_contents_name_every_section_once(page: str) -> None:
@@ -57,6 +58,27 @@ def test_errors_are_shown_with_their_intervals(page: str) -> None:
     assert "Of 18 segments with an interval, 0 lie wholly below zero" in text
 
 
+def test_the_most_important_features_are_plotted_and_all_are_listed(page: str) -> None:
+    text = Html(page).text.replace("\u00a0", " ")
+    for said in (
+        "Rise of RMSE, min", "3 of the 5,000 rows are alone", "not what causes the target",
+        "the RMSE of these rows is 36.51 min", "The other 5 are in the table.",
+    ):  # fmt: skip
+        assert said in text
+    (plot,) = [
+        a["aria-label"].replace("\u00a0", " ")
+        for a in Html(page).all("svg")
+        if a.get("aria-label", "").startswith("Rise of RMSE")
+    ]
+    assert "leg_departure_delay 4.20 min; seats 2.94 min" in plot
+
+
+def test_without_importance_the_page_says_so(inputs: ReportInputs) -> None:
+    metrics = {k: v for k, v in inputs.metrics("infer").items() if k != "importance"}
+    manifests = {**inputs.manifests, "infer": {**inputs.manifests["infer"], "metrics": metrics}}
+    assert "Feature importance was not computed" in render(replace(inputs, manifests=manifests))
+
+
 def test_classes_are_shown_without_what_only_numbers_have(inputs: ReportInputs) -> None:
     train, infer = (dict(inputs.manifests[stage]["metrics"]) for stage in ("train", "infer"))
     train |= {"task": "classification", "scorer": "log_loss"}
@@ -65,6 +87,7 @@ def test_classes_are_shown_without_what_only_numbers_have(inputs: ReportInputs) 
     infer["by_segment"] = {"a": {"label": "A", "rows": 80, **scores}}
     infer["by_period"] = [{"period": "2013-11", "rows": 80, **scores}]
     infer["reliability"] = [{"rows": 80, "mean_probability": 0.3, "observed_share": 0.25}]
+    infer["importance"] = {**infer["importance"], "measure": "log_loss"}
     changed = {
         stage: {**inputs.manifests[stage], "metrics": metrics}
         for stage, metrics in (("train", train), ("infer", infer))
@@ -144,12 +167,12 @@ def test_a_run_that_got_only_so_far_has_a_page(inputs: ReportInputs, ran: int) -
         manifests={stage: inputs.manifests[stage] for stage in there},
         folders={stage: inputs.folders[stage] for stage in there},
     )
-    assert render(part).count(_MISSING) == (5 - ran) + (ran == 0)
+    assert render(part).count(_MISSING) == (5 - ran) + (ran == 0) + (ran < 5)
 
 
 def test_a_page_of_nothing_says_so() -> None:
     text = Html(render(ReportInputs("Nothing", "none"))).text
-    assert text.count(_MISSING) == 6
+    assert text.count(_MISSING) == 7
     assert "No held-out test has been scored" in text
 
 
@@ -187,7 +210,7 @@ def test_few_or_odd_predictions_are_plotted_as_far_as_they_go(
     pq.write_table(pa.table(columns), tmp_path / "predictions" / "part-0.parquet")
     html = Html(render(replace(inputs, folders={"infer": tmp_path})))
     shown = [a for a in html.all("svg") if a.get("class") == "plot"]
-    assert len(shown) == 3 + plots  # timeline, split and differences come from the manifests
+    assert len(shown) == 4 + plots  # timeline, split, differences, importance: of the manifests
     assert ("can be plotted" in html.text or "to plot" in html.text) == (plots == 0)
 
 
