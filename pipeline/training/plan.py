@@ -83,7 +83,7 @@ def _pooled(settings: FitSettings, index: SegmentIndex, keys: FitKeys) -> Iterat
     candidates = settings.candidates("pooled")
     data = pooled_data(settings, index) if candidates else b""
     for name in candidates:
-        for fold in range(len(settings.periods)):
+        for fold in range(settings.n_folds):
             yield PooledWork(name, fold, keys.key(ALL, data, name, fold))
 
 
