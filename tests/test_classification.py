@@ -92,6 +92,26 @@ def test_every_champion_is_at_least_its_baseline_and_small_segments_fall_back(ru
     assert made.column("score_accuracy").null_count == 0
 
 
+def test_each_fit_validates_on_the_rows_of_its_fold(run: tuple) -> None:
+    project, record = run
+    preprocess = project.artifact(record, "preprocess")
+    rows = pq.read_table(preprocess / "features").filter(pc.field("fold").is_valid()).to_pandas()
+    assert (rows["split"] == "train").all() and rows["arrival"].notna().all()
+    counts = rows.groupby(["origin", "carrier", "arrival", "fold"]).size().unstack(fill_value=0)
+    assert (counts.max(axis=1) - counts.min(axis=1) <= 1).all()
+    split = json.loads((preprocess / "split.json").read_text())
+    assert split == manifest(preprocess)["metrics"]["split"]
+    assert (split["kind"], [f["rows_valid"] for f in split["folds"]]) == (
+        "stratified",
+        rows.groupby("fold").size().tolist(),
+    )
+    fits = pq.read_table(project.artifact(record, "train") / "leaderboard.parquet").to_pandas()
+    pooled = fits[(fits["segment"] == "*") & (fits["candidate"] == "boosting")]
+    for fit in pooled.itertuples():
+        assert fit.rows_valid == (rows["fold"] == fit.fold).sum()
+        assert fit.rows_train == (rows["fold"] != fit.fold).sum()
+
+
 def test_predict_gives_the_published_probabilities(run: tuple, tmp_path: Path) -> None:
     project, record = run
     features = pq.read_table(project.artifact(record, "preprocess") / "features")
@@ -150,7 +170,11 @@ def _config() -> dict[str, Any]:
             "target": "arrival",
             "carry": ["importance"],
             "features": {"categorical": ["carrier", "dest"], "numeric": ["hour", "distance"]},
-            "split": sample["preprocess"]["split"],
+            "split": {
+                "test_from": sample["preprocess"]["split"]["test_from"],
+                "kind": "stratified",
+                "folds": 2,
+            },
         },
         "convert": {"mode": "parquet"},
         "train": {

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from pipeline.config.section import Count, Name, Section
+
+FoldKind = Literal["time", "group", "stratified"]
+
+FOLD = "fold"
+"""The column of the feature table that holds the folds by group and the stratified ones."""
 
 
 class StepConfig(Section):
@@ -38,16 +43,34 @@ class FeaturesConfig(Section):
 
 
 class SplitConfig(Section):
-    """A split by time: test rows from one instant on, and folds that end where the test begins.
+    """A split by time: test rows from one instant on, and folds of the rows before it.
 
-    Fold k of n validates on ``validation_days`` days and trains on everything that ends
-    ``gap_days`` before them; the last fold's validation period ends at ``test_from``.
+    ``kind: time``: fold k of n validates on ``validation_days`` days and trains on everything
+    that ends ``gap_days`` before them; the last fold's validation period ends at ``test_from``.
+
+    ``group`` and ``stratified``: fold k validates on a share of all training rows and trains on
+    the others, whatever their times. By group, rows with equal values in the columns of ``group``
+    are in one fold, in all segments; the fold is a hash of these values, so that it stays where
+    it is when rows are added. Stratified, each fold has the same share of every class of a
+    segment, or of every tenth of a segment's targets if they are numbers with a fraction.
     """
 
     test_from: datetime
+    kind: FoldKind = "time"
     folds: Annotated[int, Field(ge=1, le=50)] = 3
-    validation_days: Annotated[float, Field(gt=0)] = 30
-    gap_days: Annotated[float, Field(ge=0)] = 1
+    validation_days: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="of kind: time; 30 when left out"
+    )
+    gap_days: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="of kind: time; 1 when left out"
+    )
+    group: tuple[Name, ...] = Field(
+        default=(),
+        description="of kind: group: columns with a role, whose values together are the group",
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        default=0, description="of the hash that deals rows to the folds of the other kinds"
+    )
 
     @field_validator("test_from")
     @classmethod
@@ -56,8 +79,56 @@ class SplitConfig(Section):
             return value.replace(tzinfo=timezone.utc)
         return value.astimezone(timezone.utc)
 
+    @model_validator(mode="after")
+    def _days_by_default(self) -> SplitConfig:
+        if self.kind == "time":
+            # The section is frozen for all others; a validator is the last hand on it.
+            object.__setattr__(self, "validation_days", self.validation_days or 30.0)
+            object.__setattr__(self, "gap_days", 1.0 if self.gap_days is None else self.gap_days)
+        return self
+
+    @model_validator(mode="after")
+    def _settings_of_the_kind(self) -> SplitConfig:
+        problems = [] if self.kind == "time" else self._problems_of_numbered_folds()
+        if self.kind == "time" and self.seed:
+            problems.append(
+                "seed is of kind: group and kind: stratified. "
+                f"Got {self.seed} with kind: time instead"
+            )
+        if (self.kind == "group") != bool(self.group):
+            problems.append(
+                "kind: group and group go together. "
+                f"Got kind {self.kind!r} and group {list(self.group)} instead"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _problems_of_numbered_folds(self) -> list[str]:
+        given = {"validation_days": self.validation_days, "gap_days": self.gap_days}
+        problems = [
+            f"{name} is of kind: time alone; with kind: {self.kind} leave it out or set it to "
+            f"null. Got {value:g} instead"
+            for name, value in given.items()
+            if value is not None
+        ]
+        if self.folds < 2:
+            problems.append(
+                f"folds must be at least 2 with kind: {self.kind}. Got {self.folds} instead"
+            )
+        if len(set(self.group)) < len(self.group):
+            problems.append(
+                f"group must name each column once. Got {', '.join(self.group)} instead"
+            )
+        return problems
+
     def periods(self) -> list[tuple[datetime, datetime, datetime]]:
-        """Per fold (end of training, start of validation, end of validation), UTC, half-open."""
+        """Per fold (end of training, start of validation, end of validation), UTC, half-open.
+
+        None of the kinds that are not by time.
+        """
+        if self.validation_days is None or self.gap_days is None:
+            return []
         step = timedelta(days=self.validation_days)
         starts = [self.test_from - step * (self.folds - k) for k in range(self.folds)]
         return [(start - timedelta(days=self.gap_days), start, start + step) for start in starts]
@@ -82,7 +153,8 @@ class PreprocessConfig(Section):
     features: FeaturesConfig
     carry: tuple[Name, ...] = Field(
         default=(),
-        description="numeric columns that go along without being a feature: weights of rows",
+        description="numeric columns that go along without being a feature: weights of rows, "
+        "or groups of folds",
     )
     split: SplitConfig
     file_mb: Count = 64
@@ -99,6 +171,16 @@ class PreprocessConfig(Section):
             raise ValueError(f"carry: {', '.join(twice)} has another role already")
         return self
 
+    @model_validator(mode="after")
+    def _groups_are_columns(self) -> PreprocessConfig:
+        if unknown := [name for name in self.split.group if name not in self.columns]:
+            raise ValueError(
+                "split.group must name columns that have a role: "
+                f"{', '.join(self.columns)}. Got {', '.join(unknown)} instead; "
+                "add it to key (which stays unique), or to carry if it is a number"
+            )
+        return self
+
     @property
     def output(self) -> str:
         """The step whose rows become the features: the last one."""
@@ -106,6 +188,6 @@ class PreprocessConfig(Section):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column of the feature table, in order, without the split."""
+        """Every column of the feature table, in order, without ``split`` and ``fold``."""
         roles = (*self.key, self.time, *self.segment, self.target)
         return tuple(dict.fromkeys((*roles, *self.features.names, *self.carry)))

@@ -9,7 +9,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from pipeline.config.preprocess import PreprocessConfig
+from pipeline.config.preprocess import FOLD, PreprocessConfig
+from pipeline.dataprep.folds import with_folds
 from pipeline.dataprep.headers import describe_missing
 from pipeline.dataprep.session import prepare_session
 from pipeline.errors import ConfigError, DataRefused
@@ -41,7 +42,7 @@ def feature_table(frame: DataFrame, config: PreprocessConfig) -> DataFrame:
         (NaN becomes null), but a target of text or booleans, which names classes, is as it is;
         categorical features and segment columns are strings, ``time`` a UTC timestamp, keys as
         they are. ``split`` is ``test`` from ``config.split.test_from`` on,
-        else ``train``.
+        else ``train``. Where folds are not by time, ``fold`` comes last: see ``with_folds``.
 
     Raises:
         ConfigError: a column is missing, with the nearest name there is; or its type cannot play
@@ -65,7 +66,9 @@ def feature_table(frame: DataFrame, config: PreprocessConfig) -> DataFrame:
 
     start = F.timestamp_micros(F.lit(round(config.split.test_from.timestamp() * 1_000_000)))
     split = F.when(F.col(f"`{config.time}`").cast("timestamp") >= start, "test").otherwise("train")
-    return frame.select(*(cast(name) for name in config.columns), split.alias(SPLIT))
+    table = frame.select(*(cast(name) for name in config.columns), split.alias(SPLIT))
+    trained = (F.col(SPLIT) == "train") & F.col(f"`{config.target}`").isNotNull()
+    return with_folds(table, config, trained)
 
 
 def check_rows(table: DataFrame, config: PreprocessConfig) -> Segments:
@@ -133,8 +136,10 @@ def _check_columns(frame: DataFrame, config: PreprocessConfig) -> None:
         *config.features.numeric,
     }:
         problems.append(f"{name} is a number in one role and none in another")
-    if SPLIT in config.columns:
-        problems.append(f"{SPLIT!r} is the pipeline's own column; name yours otherwise")
+    own = {SPLIT} if config.split.kind == "time" else {SPLIT, FOLD}
+    for name in config.columns:
+        if name.lower() in own:  # Spark does not tell the letters' case
+            problems.append(f"{name!r} is the pipeline's own column; name yours otherwise")
     if problems:
         raise ConfigError("\n".join(problems), hint="correct preprocess or the last step's SQL")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.preprocess import FOLD, SplitConfig
 from pipeline.engines.session import Engines
 from pipeline.errors import StageFailed
 from pipeline.handoff.choose import estimate_seconds
@@ -80,7 +81,14 @@ def _card(context: StageContext, source: Artifact, handed: HandedOff) -> Dataset
         folds=tuple(
             (a.isoformat(), b.isoformat(), c.isoformat()) for a, b, c in config.split.periods()
         ),
+        **_numbered_folds(config.split),
     )
+
+
+def _numbered_folds(split: SplitConfig) -> dict[str, Any]:
+    if split.kind == "time":
+        return {}
+    return {"fold_kind": split.kind, "fold_column": FOLD, "n_folds": split.folds}
 
 
 def _metrics(handed: HandedOff, context: StageContext) -> dict[str, Any]:

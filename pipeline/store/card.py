@@ -26,7 +26,11 @@ class DatasetCard:
         columns: name → Arrow type, as text.
         segment, key: columns that name the segment, and the row.
         test_from: first instant of the test period, ISO 8601 UTC.
-        folds: per fold (end of training, start of validation, end of validation), ISO 8601 UTC.
+        folds: per fold (end of training, start of validation, end of validation), ISO 8601 UTC;
+            none where there is a ``fold_column``.
+        fold_kind: ``time``, ``group`` or ``stratified``.
+        fold_column: of the kinds that are not by time, the column that holds each row's fold.
+        n_folds: how many folds that column has.
     """
 
     artifact: str
@@ -42,6 +46,9 @@ class DatasetCard:
     categorical: tuple[str, ...]
     test_from: str
     folds: tuple[tuple[str, str, str], ...]
+    fold_kind: str = "time"  # cards from before there were other kinds have none of these
+    fold_column: str | None = None
+    n_folds: int = 0
 
     @property
     def test_start(self) -> datetime:

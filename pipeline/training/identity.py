@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from importlib import metadata
 
 import numpy as np
 import sklearn
 
 from pipeline.config.train import EXTRAS, CandidateConfig
-from pipeline.training.folds import Period
+from pipeline.training.folds import FoldBounds
 from pipeline.training.settings import FitSettings
 
 FIT_VERSION = 2
@@ -20,14 +21,16 @@ KEY_BYTES = 16
 
 
 def fit_recipe(
-    *, name: str, candidate: CandidateConfig, period: Period | None, scorer: str, seed: int
+    *, name: str, candidate: CandidateConfig, period: FoldBounds | None, scorer: str, seed: int
 ) -> bytes:
     """SHA-256 over what shapes a fit apart from its rows.
 
     Args:
         name: the candidate's name; part of the fit's seed.
         candidate: its configuration.
-        period: bounds of the fold; None for the final fit on all training rows.
+        period: bounds of the fold, or its kind, the number of folds and which of them it is, in
+            which case the rows' values say which row is in it; None for the final fit on all
+            training rows.
         scorer: what is predicted and scored: ``Objective.identity``.
         seed: the configuration's seed.
     """
@@ -35,7 +38,7 @@ def fit_recipe(
         "fit_version": FIT_VERSION,
         "name": name,
         "candidate": candidate.model_dump(mode="json"),
-        "period": [instant.isoformat() for instant in period] if period else None,
+        "period": [_json(part) for part in period] if period else None,
         "scorer": scorer,
         "seed": seed,
         "versions": {
@@ -78,10 +81,14 @@ class FitKeys:
         return fit_recipe(
             name=name,
             candidate=train.candidates[name],
-            period=None if fold is None else self._settings.periods[fold],
+            period=None if fold is None else self._settings.fold_bounds(fold),
             scorer=self._settings.objective.identity,
             seed=train.seed,
         )
+
+
+def _json(part: datetime | str | int) -> str | int:
+    return part.isoformat() if isinstance(part, datetime) else part
 
 
 def _extra_version(candidate: CandidateConfig) -> dict[str, str]:

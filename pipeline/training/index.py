@@ -17,8 +17,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.training.digest import row_hasher
-from pipeline.training.folds import time_folds
-from pipeline.training.matrix import epoch_microseconds
 from pipeline.training.segments import runs_of_segments
 from pipeline.training.settings import FitSettings
 
@@ -96,9 +94,8 @@ def index_block(settings: FitSettings, block: int, table: pa.Table) -> SegmentIn
 
 
 def _fold_counts(settings: FitSettings, rows: pa.Table, starts: Ints, stops: Ints) -> Ints:
-    times = epoch_microseconds(rows, settings.time)
-    counts = np.zeros((len(starts), len(settings.periods), 2), dtype=np.int64)
-    for fold, sides in enumerate(time_folds(times, settings.periods)):
+    counts = np.zeros((len(starts), settings.n_folds, 2), dtype=np.int64)
+    for fold, sides in enumerate(settings.folds_of(rows)):
         for side, found in enumerate(sides):  # ascending positions
             counts[:, fold, side] = np.searchsorted(found, stops) - np.searchsorted(found, starts)
     return counts

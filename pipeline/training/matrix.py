@@ -33,12 +33,14 @@ class Matrix:
         y: (n_samples,) float64 target; of classes their positions.
         time: (n_samples,) int64 microseconds since 1970-01-01 UTC.
         weight: (n_samples,) what a row counts, at least 0; None where all count alike.
+        fold: (n_samples,) int64 the fold that validates on a row; None where time decides.
     """
 
     X: pd.DataFrame
     y: Floats
     time: npt.NDArray[np.int64]
     weight: Floats | None = None
+    fold: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -47,7 +49,8 @@ class Matrix:
         """A slice, without a copy of the numbers."""
         X = self.X.iloc[start:stop].reset_index(drop=True)
         weight = None if self.weight is None else self.weight[start:stop]
-        return Matrix(X, self.y[start:stop], self.time[start:stop], weight)
+        fold = None if self.fold is None else self.fold[start:stop]
+        return Matrix(X, self.y[start:stop], self.time[start:stop], weight, fold)
 
 
 def to_matrix(
@@ -59,12 +62,13 @@ def to_matrix(
     time: str,
     classes: Sequence[str] = (),
     weight: str | None = None,
+    fold: str | None = None,
 ) -> Matrix:
     """The matrix of a table whose target has no nulls.
 
     Raises:
-        DataRefused: a column is missing, has a type that does not fit its role, the target or
-            the time has nulls, or a weight is null or negative.
+        DataRefused: a column is missing, has a type that does not fit its role, the target,
+            the time or the fold has nulls, or a weight is null or negative.
     """
     X = to_features(table, numeric=numeric, categorical=categorical)
     for name in (target, time):
@@ -77,7 +81,24 @@ def to_matrix(
     column = named_column(table, target)
     y = class_codes(column, target, classes) if classes else floats(table, target)
     weights = None if weight is None else weights_of(table, weight)
-    return Matrix(X, y, epoch_microseconds(table, time), weights)
+    folds = None if fold is None else fold_numbers(table, fold)
+    return Matrix(X, y, epoch_microseconds(table, time), weights, folds)
+
+
+def fold_numbers(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    """(n_rows,) int64 the fold that validates on each row.
+
+    Raises:
+        DataRefused: the column is missing or holds no whole numbers, or a row has no fold.
+    """
+    column = named_column(table, name)
+    if column.null_count or not pa.types.is_integer(column.type):
+        raise DataRefused(
+            f"Column {name!r} must hold the number of a fold in every training row. "
+            f"Got {column.type} with {column.null_count} nulls in {table.num_rows} rows.",
+            hint="Run preprocess again: it deals the training rows to the folds.",
+        )
+    return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
 
 
 def weights_of(table: pa.Table, name: str) -> Floats:

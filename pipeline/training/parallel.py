@@ -124,7 +124,7 @@ class ParallelTraining:
         fit, the longest of all, does not wait for the others; it is saved in ``folder``.
         """
         train = self.settings.train
-        rounds = plan_rounds(train, len(self.settings.periods), self.settings.objective)
+        rounds = plan_rounds(train, self.settings.n_folds, self.settings.objective)
         dropped: Dropped = {}
         if train.budget_seconds is not None:
             self._due = time.monotonic() + train.budget_seconds

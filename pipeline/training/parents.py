@@ -22,7 +22,6 @@ import pyarrow.compute as pc
 from pipeline.training.blocks import to_blocks
 from pipeline.training.eligible import fold_skipped, skipped_fits
 from pipeline.training.fit import FoldData, fit_fold
-from pipeline.training.folds import time_folds
 from pipeline.training.identity import FitKeys
 from pipeline.training.index import Parts, SegmentIndex
 from pipeline.training.journal import were_made
@@ -196,7 +195,7 @@ def fit_group(
         Of each candidate a result of scope ``own`` for the group, and one of scope ``parent`` for
         each member, named ``candidate@level``.
     """
-    train_rows, valid_rows = time_folds(matrix.time, settings.periods)[work.fold]
+    train_rows, valid_rows = settings.folds(matrix.time, matrix.fold)[work.fold]
     blocks = to_blocks(matrix.X, settings.categorical)
     data = FoldData(blocks, matrix.y, train_rows, valid_rows, matrix.weight)
     options = replace(settings.options(work.group.key, work.fold), keep_predictions=True)
@@ -233,7 +232,8 @@ def group_baselines(
     for key, members in groups.items():
         rows = np.concatenate([places[m] for m in members if m in places])
         weight = None if matrix.weight is None else matrix.weight[rows]
-        for fold, sides in enumerate(time_folds(matrix.time[rows], settings.periods)):
+        number = None if matrix.fold is None else matrix.fold[rows]
+        for fold, sides in enumerate(settings.folds(matrix.time[rows], number)):
             (found,) = score_baselines(
                 matrix.y[rows],
                 *sides,

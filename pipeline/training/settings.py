@@ -11,8 +11,21 @@ import pyarrow.compute as pc
 
 from pipeline.config.train import CandidateConfig, TrainConfig
 from pipeline.training.fit import FitOptions
-from pipeline.training.folds import Period
-from pipeline.training.matrix import Matrix, has_target, to_matrix
+from pipeline.training.folds import (
+    FoldBounds,
+    FoldColumn,
+    Period,
+    Rows,
+    numbered_folds,
+    time_folds,
+)
+from pipeline.training.matrix import (
+    Matrix,
+    epoch_microseconds,
+    fold_numbers,
+    has_target,
+    to_matrix,
+)
 from pipeline.training.objective import Objective
 
 
@@ -21,7 +34,8 @@ class FitSettings:
     """The roles of the columns, the plan of the folds, and the ``train`` section.
 
     Attributes:
-        periods: per fold (end of training, start of validation, end of validation).
+        periods: per fold (end of training, start of validation, end of validation); none where
+            there is a ``fold_column``.
         test_from: microseconds since 1970 UTC; rows from there on are never trained on.
         threads: of a task, for BLAS and OpenMP.
         memory_bytes: that a task of fits may allocate; None for no limit but the node's.
@@ -29,6 +43,7 @@ class FitSettings:
         classes: all classes of the training rows, sorted; none of other tasks.
         expendable: whether the process may end with a fit that does not come back; Ray's workers
             may.
+        fold_column: where folds are not by time, the column that holds them.
     """
 
     train: TrainConfig
@@ -44,6 +59,7 @@ class FitSettings:
     share: bool = True
     classes: tuple[str, ...] = ()
     expendable: bool = False
+    fold_column: FoldColumn | None = None
 
     @property
     def objective(self) -> Objective:
@@ -53,9 +69,40 @@ class FitSettings:
     def columns(self) -> list[str]:
         """The columns that training reads."""
         weight = (self.train.weight,) if self.train.weight else ()
-        roles = (*self.segment, self.time, self.target, *weight)
+        fold = (self.fold_column.name,) if self.fold_column else ()
+        roles = (*self.segment, self.time, self.target, *weight, *fold)
         names = (*roles, *self.numeric, *self.categorical)
         return list(dict.fromkeys(names))
+
+    @property
+    def n_folds(self) -> int:
+        return self.fold_column.folds if self.fold_column else len(self.periods)
+
+    def fold_bounds(self, fold: int) -> FoldBounds:
+        """What tells a fold from others."""
+        if self.fold_column is None:
+            return self.periods[fold]
+        return (self.fold_column.kind, self.fold_column.folds, fold)
+
+    def folds(
+        self, time: npt.NDArray[np.int64], number: npt.NDArray[np.int64] | None
+    ) -> list[tuple[Rows, Rows]]:
+        """Training and validation rows of each fold; all folds of a training are made here.
+
+        Args:
+            time: (n_samples,) microseconds since 1970 UTC.
+            number: (n_samples,) the fold that validates on a row; None where time decides.
+        """
+        if self.fold_column is None:
+            return time_folds(time, self.periods)
+        assert number is not None, "a matrix of these settings has the fold of each row"
+        return numbered_folds(number, self.fold_column.folds)
+
+    def folds_of(self, table: pa.Table) -> list[tuple[Rows, Rows]]:
+        """The same, of a table of training rows."""
+        column = self.fold_column
+        number = fold_numbers(table, column.name) if column else None
+        return self.folds(epoch_microseconds(table, self.time), number)
 
     def candidates(self, scope: str) -> dict[str, CandidateConfig]:
         return {n: c for n, c in self.train.candidates.items() if c.scope == scope}
@@ -93,4 +140,5 @@ class FitSettings:
             time=self.time,
             classes=self.classes,
             weight=self.train.weight,
+            fold=self.fold_column.name if self.fold_column else None,
         )

@@ -20,7 +20,6 @@ from pipeline.training.blocks import Blocks, to_blocks
 from pipeline.training.deadline import deadline
 from pipeline.training.finals import FinalWork, save_finals
 from pipeline.training.fit import FoldData, fit_final, fit_fold
-from pipeline.training.folds import time_folds
 from pipeline.training.identity import FitKeys
 from pipeline.training.index import Parts
 from pipeline.training.journal import journal_entry
@@ -97,7 +96,7 @@ def fit_segments(
     """The fits of some segments, one segment after the other."""
     results: list[FitResult] = []
     for work, rows in zip(pack, segment_rows(settings, places, tables), strict=True):
-        folds = time_folds(rows.time, settings.periods)
+        folds = settings.folds(rows.time, rows.fold)
         by_fold: dict[int, list[str]] = defaultdict(list)
         for name, fold in work.fits:
             by_fold[fold].append(name)
@@ -112,7 +111,7 @@ def fit_pooled(settings: FitSettings, name: str, fold: int, key: bytes, *tables:
     """One pooled candidate on one fold: its score over all rows, then on each segment's."""
     with _clocked() as about, at_most(settings.memory_bytes):
         matrix, runs = all_rows(settings, tables)
-        train_rows, valid_rows = time_folds(matrix.time, settings.periods)[fold]
+        train_rows, valid_rows = settings.folds(matrix.time, matrix.fold)[fold]
         blocks = to_blocks(matrix.X, settings.categorical)
         data = FoldData(blocks, matrix.y, train_rows, valid_rows, matrix.weight)
         options = replace(settings.options(ALL, fold), keep_predictions=True)
@@ -173,7 +172,8 @@ def fit_baselines(settings: FitSettings, *tables: pa.Table) -> Done:
     with _clocked() as about:
         matrix, runs = all_rows(settings, tables)
         results = []
-        for fold, (train_rows, valid_rows) in enumerate(time_folds(matrix.time, settings.periods)):
+        folds = settings.folds(matrix.time, matrix.fold)
+        for fold, (train_rows, valid_rows) in enumerate(folds):
             results += score_baselines(
                 matrix.y,
                 train_rows,
@@ -228,6 +228,7 @@ class SegmentRows:
     y: Floats
     time: npt.NDArray[np.int64]
     weight: Floats | None
+    fold: npt.NDArray[np.int64] | None
 
 
 def segment_rows(
@@ -248,7 +249,8 @@ def segment_rows(
     for start, stop in zip([0, *stops[:-1]], stops, strict=True):
         rows = slice(start, stop)
         weight = None if matrix.weight is None else matrix.weight[rows]
-        yield SegmentRows(blocks.take(rows), matrix.y[rows], matrix.time[rows], weight)
+        fold = None if matrix.fold is None else matrix.fold[rows]
+        yield SegmentRows(blocks.take(rows), matrix.y[rows], matrix.time[rows], weight, fold)
 
 
 def _training_stops(places: Sequence[Parts], trained: npt.NDArray[np.bool_]) -> list[int]:

@@ -99,6 +99,25 @@ def test_classes_are_shown_without_what_only_numbers_have(inputs: ReportInputs) 
         assert said not in text
 
 
+@pytest.mark.parametrize("kind", ["group", "stratified"])
+def test_folds_that_are_not_by_time_are_shown_by_their_rows(
+    inputs: ReportInputs, kind: str
+) -> None:
+    folds = [{"rows_train": 7_001, "rows_valid": 2_345}, {"rows_train": 2_345, "rows_valid": 7_001}]
+    split = {**inputs.metrics("preprocess")["split"], "kind": kind, "folds": folds}
+    if kind == "group":
+        split |= {"group": ["tailnum"], "folds": [fold | {"groups_valid": 41} for fold in folds]}
+    metrics = {**inputs.metrics("preprocess"), "split": split}
+    preprocess = {**inputs.manifests["preprocess"], "metrics": metrics}
+    page = render(replace(inputs, manifests={**inputs.manifests, "preprocess": preprocess}))
+    text = Html(page).text
+    assert "7,001" in text and "2,345" in text and "25.1" in text
+    assert ("values of tailnum are a group" in text) == (kind == "group")
+    assert ("Groups validated" in text) == (kind == "group")
+    assert "2 folds validate on 2,345, 7,001 of 9,346 training rows" in page
+    assert "Train until" not in text and "come after all rows" not in text
+
+
 def test_the_model_card_is_on_the_page(page: str) -> None:
     text = Html(page).text
     assert "Model card" in text and "tested_only_on:" in text

@@ -1,4 +1,4 @@
-"""The split and the folds as bars over time."""
+"""The split and the folds as bars: over time, or over the rows where folds are not by time."""
 
 from __future__ import annotations
 
@@ -55,4 +55,47 @@ def split_bars(
         "The held-out test rows are used once, after the champions were chosen."
         + ("" if exact else " Training rows may begin before the plot does."),
         height=84 + 30 * len(lanes),
+    )
+
+
+def dealt_bars(validated: Sequence[int], test_rows: int, held_apart: str) -> Figure:
+    """One lane a fold, the rows of each fold side by side; below them the final fit and the test.
+
+    Args:
+        validated: rows that each fold validates on; all others it trains on.
+        test_rows: rows of the held-out test.
+        held_apart: what a fold's two sides have, or have not, in common; a sentence.
+    """
+    lanes = [*(f"fold {n}" for n in range(1, len(validated) + 1)), "final fit"]
+    total = sum(validated)
+
+    def paint(axes: Axes) -> None:
+        def bar(lane: int, start: int, rows: int, colour: str) -> None:
+            axes.barh(lane, rows, left=start, height=0.56, color=colour)
+
+        start = 0
+        for lane, rows in enumerate(validated):
+            bar(lane, 0, total, SOFT)
+            bar(lane, start, rows, MIDDLE)
+            start += rows
+        bar(len(validated), 0, total, SOFT)
+        bar(len(validated), total, test_rows, ACCENT)
+        axes.set_xlim(0, max(total + test_rows, 1))
+        axes.set_xlabel("rows with a target in training, and rows of the test")
+        axes.set_yticks(range(len(lanes)), lanes)
+        axes.set_ylim(len(lanes) - 0.4, -0.6)
+        axes.grid(True, axis="x")
+        axes.grid(False, axis="y")
+        roles = ((SOFT, "train"), (MIDDLE, "validate"), (ACCENT, "held-out test"))
+        legend_above(axes, 3, [Patch(color=colour, label=name) for colour, name in roles])
+
+    shown = ", ".join(f"{rows:,}" for rows in validated)
+    return draw(
+        "split",
+        paint,
+        alt=f"{len(validated)} folds validate on {shown} of {total:,} training rows; "
+        f"the held-out test has {test_rows:,} rows.",
+        caption=f"{held_apart} "
+        "The held-out test rows are used once, after the champions were chosen.",
+        height=106 + 30 * len(lanes),
     )

@@ -23,9 +23,14 @@ from pipeline.report.inline import Histogram, histogram
 from pipeline.report.inputs import ReportInputs
 from pipeline.report.pick import listing, mapping, number, numbers, records, text
 from pipeline.report.plots.split import Fold as Period
-from pipeline.report.plots.split import split_bars
+from pipeline.report.plots.split import dealt_bars, split_bars
 from pipeline.report.visible import label, visible
 
+_HELD_APART = {
+    "group": "By group: rows of one group are all validated on, or all trained on, in every fold.",
+    "stratified": "Stratified: each fold validates on an equal share of the classes, or of low and "
+    "high targets, of every segment.",
+}
 _FIRST = {"target": 0, "time": 1, "segment": 2}
 _NUMERIC = ("Column", "Empty", "Distinct", "Mean", "Std. dev.", "Min", "Median", "Max")
 _COUNTED = ("Column", "Empty", "Distinct")
@@ -36,6 +41,12 @@ _FOLDS = (
     Column("Validate until", "number"),
     Column("Train rows", "number"),
     Column("Validation rows", "number"),
+)
+_DEALT = (
+    Column("Fold"),
+    Column("Train rows", "number"),
+    Column("Validation rows", "number"),
+    Column("Share validated", "number"),
 )
 _STEPS = (Column("Step"), Column("SQL file", "code"), Column("Time", "number"))
 
@@ -57,8 +68,11 @@ def build(inputs: ReportInputs) -> Section:
         blocks.append(_suspicious(suspicious))
     blocks += _profile(inputs, mapping(metrics, "profile"))
     blocks.append(Heading("Split and folds"))
-    blocks += [figure] if (figure := _split(inputs, split)) else []
-    blocks += [_folds(split)] if records(split, "folds") else []
+    if text(split, "kind") in _HELD_APART:
+        blocks += _dealt(split)
+    else:
+        blocks += [figure] if (figure := _split(inputs, split)) else []
+        blocks += [_folds(split)] if records(split, "folds") else []
     steps = [
         (label(s.get("name", "?")), visible(s.get("sql") or s.get("file") or NONE, 80),
          duration(number(s, "seconds")))
@@ -191,3 +205,24 @@ def _folds(split: dict[str, Any]) -> Table:
     ]  # fmt: skip
     note = f"Held-out test from {when(split['test_from'])}." if text(split, "test_from") else ""
     return Table("Folds of the cross-validation", _FOLDS, rows, note)
+
+
+def _dealt(split: dict[str, Any]) -> list[Block]:
+    """Folds that are not by time."""
+    folds = records(split, "folds")
+    kind = text(split, "kind") or ""
+    grouped = any(number(fold, "groups_valid") is not None for fold in folds)
+    rows: list[tuple[Cell, ...]] = []
+    for n, fold in enumerate(folds, 1):
+        train, valid = number(fold, "rows_train") or 0, number(fold, "rows_valid") or 0
+        share = percent(valid / (train + valid)) if train + valid else NONE
+        row = (str(n), count(train), count(valid), share)
+        rows.append((*row, count(number(fold, "groups_valid"))) if grouped else row)
+    columns = (*_DEALT, Column("Groups validated", "number")) if grouped else _DEALT
+    names = ", ".join(label(name) for name in listing(split, "group"))
+    note = f"Rows with equal values of {names} are a group." if names else ""
+    if text(split, "test_from"):
+        note = f"{note} Held-out test from {when(split['test_from'])}.".strip()
+    validated = [int(number(fold, "rows_valid") or 0) for fold in folds]
+    figure = dealt_bars(validated, int(number(split, "test_rows") or 0), _HELD_APART[kind])
+    return [figure, Table("Folds of the cross-validation", columns, rows, note)]
