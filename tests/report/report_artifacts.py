@@ -225,7 +225,7 @@ def _infer(folder: Path, labels: dict[str, str], mark: str) -> Json:
         "carrier",
     ]
     importance = {
-        "measure": "rmse", "plain": 36.51, "rows": 5_000, "rows_alone": 3, "repeats": 5,
+        "measure": "rmse", "plain": 36.51, "rows": 5_000, "rows_alone": 300, "repeats": 5,
         "features": [{"name": name, "mean": 4.2 * 0.7**n - 0.003, "std": 0.3 * 0.8**n}
                      for n, name in enumerate(names)],
     }  # fmt: skip

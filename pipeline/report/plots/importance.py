@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from pipeline.report.blocks import Figure
 from pipeline.report.plots.canvas import draw
-from pipeline.report.plots.svg import ACCENT, MUTED, TEXT
+from pipeline.report.plots.svg import MIDDLE, MUTED, TEXT
 from pipeline.report.visible import label
 
 
@@ -28,7 +28,7 @@ def importances(rises: Sequence[Rise], axis: str, *, alt: str, caption: str) -> 
 
     def paint(axes: Axes) -> None:
         means = [rise.mean for rise in rises]
-        axes.barh(lanes, means, height=0.62, color=ACCENT)
+        axes.barh(lanes, means, height=0.62, color=MIDDLE)
         lows, highs = [r.mean - r.std for r in rises], [r.mean + r.std for r in rises]
         axes.hlines(lanes, lows, highs, colors=TEXT, linewidth=1.4)
         axes.axvline(0, color=MUTED, linewidth=1)

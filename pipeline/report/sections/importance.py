@@ -14,6 +14,7 @@ from pipeline.report.visible import label
 PLOTTED = 20
 MAX_FEATURES = 100
 
+_FEW, _MANY = 0.01, 0.1  # shares of rows that cannot be permuted
 _ID, _TITLE = "importance", "Feature importance"
 _NAMES = {"rmse": "RMSE", "mae": "MAE", "log_loss": "log loss", "pinball": "pinball loss"}
 _LIMITS = (
@@ -56,11 +57,12 @@ def _lead(found: dict[str, Any], name: str) -> str:
 
 def _alone(found: dict[str, Any]) -> list[Block]:
     alone, rows = number(found, "rows_alone") or 0, number(found, "rows") or 0
-    if alone <= 0:
+    if alone <= rows * _FEW:
         return []
-    said = f"{count(alone)} of the {plural(rows, 'row')} are alone in their segment and change "
-    said += "places with none, which makes every value smaller; a larger infer.importance.rows "
-    return [Notice(f"{said}draws more of each segment.", "warn" if alone > rows / 10 else "plain")]
+    said = "Rows that are alone in their segment change places with none, which makes every value "
+    said += f"smaller; here they are {count(alone)} of {count(rows)}. A larger "
+    said += "infer.importance.rows draws more of each segment."
+    return [Notice(said, "warn" if alone > rows * _MANY else "plain")]
 
 
 def _plot(rises: list[Rise], name: str, unit: str) -> Figure:
