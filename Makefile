@@ -69,7 +69,7 @@ bench-halving: $(STAMP) ## what halving saves, and its regret
 # All extras but xgboost, which would bring half a gigabyte of GPU libraries with it.
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
-	--extra flights --extra lightgbm --extra dev \
+	--extra flights --extra lightgbm --extra mlflow --extra dev \
 	--no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 clean: ## remove the environment and the store

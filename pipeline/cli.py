@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -19,6 +19,9 @@ from pipeline import __version__
 from pipeline.config import STAGES, PipelineConfig, StageName, load_config
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.interrupts import asked, interruptible, noticed
+
+if TYPE_CHECKING:
+    from pipeline.engines.doctor import Check
 
 app = typer.Typer(
     name="pipeline",
@@ -302,6 +305,28 @@ def status(config: ConfigFile, env: Env = None, set_: Set = None, as_json: Json 
     Console().print(runs_table(last) if last else "no run yet")
 
 
+@app.command()
+def track(
+    config: ConfigFile,
+    run: Annotated[str, typer.Argument(help="A run's id, its beginning, or 'latest'.")] = "latest",
+    env: Env = None,
+    set_: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Note a run in MLflow, if that failed or was not configured when it ended."""
+    from pipeline.console import rows_table
+    from pipeline.tracking.track import track_run
+
+    loaded = load_config(config, env=env, overrides=set_ or [])
+    with _clean_stdout() as out:
+        found = track_run(loaded, run)
+        if as_json:
+            _print_json(found, out)
+        else:
+            Console(file=out).print(rows_table([found]))
+
+
 StoreFolder = Annotated[Path, typer.Option(help="The store's folder.")]
 DEFAULT_STORE = Path("data/store")
 
@@ -483,6 +508,8 @@ def doctor(
     loaded = load_config(config, env=env) if config else None
     engines = loaded.engines if loaded else EnginesConfig()
     checks = checkup(engines, loaded.store_path if loaded else DEFAULT_STORE)
+    if loaded and loaded.tracking.mlflow:
+        checks.append(_tracking_check(loaded))
     rows = [
         {"check": c.name, "": "ok" if c.ok else c.level, "found": c.found, "remedy": c.remedy or ""}
         for c in checks
@@ -492,6 +519,17 @@ def doctor(
     )
     if any(not c.ok and c.level == "error" for c in checks):
         raise typer.Exit(4)
+
+
+def _tracking_check(config: PipelineConfig) -> Check:
+    from pipeline.engines.doctor import Check
+    from pipeline.tracking.check import check_tracking, mlflow_version
+
+    try:
+        check_tracking(config)
+    except ConfigError as problem:
+        return Check("MLflow", False, "error", problem.message, problem.hint or "")
+    return Check("MLflow", True, "error", mlflow_version() or "", "")
 
 
 @app.command()

@@ -74,6 +74,9 @@ def run(
     observer = observer or Unobserved()
     store = Store(config.store_path)
     store.check_writable()
+    is_tracked = config.tracking.mlflow is not None and "report" in select.stages
+    if is_tracked:
+        importlib.import_module("pipeline.tracking.check").check_tracking(config)
     with exclusive(store, config.name, "run"):
         for leftover in clear_leftovers(store):
             _log.info("removed what a killed run left: %s", leftover)
@@ -85,7 +88,23 @@ def run(
         observer.started(log.run_id, [plans[stage] for stage in select.stages])
         with _recorded(log):
             _run_stages(config, store, log, plans, select, observer)
-        return log.finish("done")
+        record = log.finish("done")
+        if is_tracked:
+            _track(config, log, record)
+        return record
+
+
+def _track(config: PipelineConfig, log: RunLog, record: dict[str, Any]) -> None:
+    """Note a run that is done; a tracker that fails does not undo it."""
+    from pipeline.tracking.track import track
+
+    try:
+        tracked = track(config, record)
+    except PipelineError as error:
+        log.event("tracking_failed", error=error.message)
+        _log.warning("the run is done, but: %s", error)
+    else:
+        log.event("tracked", **asdict(tracked))
 
 
 @contextmanager

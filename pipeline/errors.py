@@ -60,6 +60,12 @@ class StoreError(PipelineError):
     exit_code = 4
 
 
+class TrackingFailed(PipelineError):
+    """A run could not be noted in a tracker. The run itself has not failed by that."""
+
+    exit_code = 4
+
+
 class LockedError(PipelineError):
     """Another run holds this pipeline's lock in this store."""
 

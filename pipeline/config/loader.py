@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import re
+import types
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -184,15 +185,24 @@ def _valid_names(at: KeyPath) -> list[str]:
     """Names of the fields at a key path, found by walking the models' annotations."""
     annotation: Any = PipelineConfig
     for part in at:
+        annotation = _section_of(annotation)
         if _is_section(annotation):
             field = annotation.model_fields.get(str(part))
             annotation = field.annotation if field else None
         else:  # a key of a dictionary or an index of a list
             members = [a for a in getattr(annotation, "__args__", ()) if a is not ...]
             annotation = members[-1] if members else None
+    annotation = _section_of(annotation)
     if not _is_section(annotation):
         return []
     return [name for name in annotation.model_fields if name not in _SET_HERE]
+
+
+def _section_of(annotation: Any) -> Any:
+    """The section in ``Section | None``; anything else as it is."""
+    if isinstance(annotation, types.UnionType):
+        return next((a for a in annotation.__args__ if _is_section(a)), annotation)
+    return annotation
 
 
 def _is_section(annotation: Any) -> bool:

@@ -16,6 +16,7 @@ from pipeline.config.promotion import PromotionConfig
 from pipeline.config.report import ReportConfig
 from pipeline.config.schedule import ScheduleConfig
 from pipeline.config.section import Section, Slug
+from pipeline.config.tracking import TrackingConfig
 from pipeline.config.train import TrainConfig
 
 StageName = Literal["ingest", "preprocess", "convert", "train", "infer", "report"]
@@ -35,6 +36,7 @@ class PipelineConfig(Section):
     infer: InferConfig = InferConfig()
     report: ReportConfig = ReportConfig()
     promotion: PromotionConfig = PromotionConfig()
+    tracking: TrackingConfig = TrackingConfig()
     engines: EnginesConfig = EnginesConfig()
     schedule: ScheduleConfig | None = None
     root: str = Field(

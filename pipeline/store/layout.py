@@ -5,6 +5,7 @@
     STORE/artifacts/<stage>/<fingerprint>/manifest.json …   published, never changed
     STORE/runs/<run_id>/{run.json,events.jsonl,report.html}
     STORE/registry/                                         champions and their history
+    STORE/mlflow/{mlflow.db,artifacts/}                     tracking, where it is asked for
     STORE/parts/<stage>/…                                   finished parts of a stage in work
     STORE/locks/  STORE/cache/  STORE/schedule/             this machine's own book-keeping
 """
@@ -41,6 +42,10 @@ class Store:
     @property
     def registry(self) -> Path:
         return self.root / "registry"
+
+    @property
+    def tracking(self) -> Path:
+        return self.root / "mlflow"
 
     @property
     def locks(self) -> Path:
