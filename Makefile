@@ -51,6 +51,9 @@ browser:
 bench-noop: $(STAMP) data/raw/flights/flights.csv.gz ## time a run with nothing to do
 	@$(BIN)/python -m benchmarks.noop
 
+bench-flights: $(STAMP) ## the champions on the held-out months, against the baseline and default models
+	@$(BIN)/python -m benchmarks.flights
+
 bench-handoff: $(STAMP) ## time the hand-off against ray.data.from_spark, read_parquet and the limit
 	@$(BIN)/python -m benchmarks.handoff
 
