@@ -153,6 +153,11 @@ class TrainConfig(Section):
         description="columns of preprocess.segment that name wider groups, the nearest first, such "
         "as [[carrier]]: a segment without a model of its own may have that of its group",
     )
+    blend: bool = Field(
+        default=False,
+        description="of task: regression; the mean of a segment's best own model and the best "
+        "pooled one is a contender too. Each such model holds a copy of the pooled one",
+    )
     min_rows: Count = Field(
         default=200, description="training rows under which a segment gets no model of its own"
     )
@@ -198,6 +203,21 @@ class TrainConfig(Section):
         if self.preset is None and not self.candidates:
             raise ValueError(
                 "must have candidates, or a preset: fast, standard or thorough. Got neither instead"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _blend_of_numbers(self) -> TrainConfig:
+        if self.blend and self.task != "regression":
+            raise ValueError(
+                "blend is for task: regression, whose predictions have a mean. "
+                f"Got task {self.task!r} instead"
+            )
+        scopes = {candidate.scope for candidate in self.candidates.values()}
+        if self.blend and self.preset is None and scopes != {"segment", "pooled"}:
+            raise ValueError(
+                "blend needs candidates of both scopes, segment and pooled. "
+                f"Got {', '.join(sorted(scopes))} alone instead"
             )
         return self
 

@@ -17,9 +17,9 @@ from pipeline.models.persistence import load_model
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-Scope: TypeAlias = Literal["own", "parent", "pooled", "baseline"]
-"""Where a model was fitted: on its segment, on a wider group of segments, on all segments, or
-nowhere (a constant)."""
+Scope: TypeAlias = Literal["own", "blend", "parent", "pooled", "baseline"]
+"""Where a model was fitted: on its segment, in halves there and on all segments, on a wider group
+of segments, on all segments, or nowhere (a constant)."""
 
 Prediction: TypeAlias = float | tuple[float, ...]
 """What a baseline says of every row: a number, or one a class or a quantile."""
@@ -32,8 +32,8 @@ class ModelEntry:
     Attributes:
         segment: its key; ``*`` for rows of segments that were not trained on.
         candidate: name of the candidate, or of the baseline.
-        scope: ``own``, ``parent`` (the candidate then names the level: ``ridge@carrier``),
-            ``pooled`` or ``baseline``.
+        scope: ``own``, ``blend`` (of two candidates: ``ridge&boosting-pooled``), ``parent`` (the
+            candidate then names the level: ``ridge@carrier``), ``pooled`` or ``baseline``.
         fingerprint: of the train artifact.
         created_at: UTC, ISO 8601.
         file: path of the model, relative to the store; None for a constant.

@@ -38,7 +38,7 @@ def standings(inputs: ReportInputs) -> list[Standing]:
         return sorted(bare, key=_order)
     fits["candidate"] = fits["candidate"].astype(str)
     fits = fits[fits["status"] != "skipped"]
-    made = fits[(fits["scope"] == "own") | (fits["segment"] == "*")]
+    made = fits[fits["scope"].isin(["own", "blend"]) | (fits["segment"] == "*")]
     scored = fits[fits["segment"] != "*"]
     means = scored.groupby(["segment", "candidate"], dropna=False)["score"].mean()
     ranks = means.groupby("segment", dropna=False).rank(

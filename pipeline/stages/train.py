@@ -108,7 +108,7 @@ def run(context: StageContext, folder: Path) -> Outcome:
     write_text(folder / "tasks.json", json.dumps(training.timeline))
     metrics = _metrics(context, training, results, champions, sum(handed.rows))
     journal.keep_only(training.plan.keys)
-    _forget_models(parts / "models", saved)
+    _forget_models(parts / "models", saved, training.kept_files)
     return Outcome(rows_in=sum(handed.rows), rows_out=int(index.rows.sum()), metrics=metrics)
 
 
@@ -241,9 +241,11 @@ def _place(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _forget_models(folder: Path, saved: dict[Winner, SavedModel]) -> None:
-    kept = {model.path for model in saved.values()}
-    for path in (*folder.glob("*.skops"), *folder.glob("*.zip")):
+def _forget_models(
+    folder: Path, saved: dict[Winner, SavedModel], kept_files: frozenset[Path]
+) -> None:
+    kept = {model.path for model in saved.values()} | kept_files
+    for path in (file for kind in ("skops", "zip", "npz") for file in folder.glob(f"*.{kind}")):
         if path not in kept:
             path.unlink()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.config.engines import TasksConfig
 from pipeline.engines.bounded import Finished, run_bounded, task_options
 from pipeline.errors import StageFailed
-from pipeline.training.finals import FinalWork
+from pipeline.training.blends import BlendPlan
+from pipeline.training.finals import FinalWork, SavedModel
 from pipeline.training.index import Parts, SegmentIndex, index_block, merge_index
 from pipeline.training.packing import SegmentWork
 from pipeline.training.parents import Group, ParentWork, group_parts
@@ -21,6 +22,7 @@ from pipeline.training.settings import FitSettings
 from pipeline.training.tasks import (
     Done,
     fit_baselines,
+    fit_blends,
     fit_finals,
     fit_group_baselines,
     fit_pack,
@@ -28,7 +30,16 @@ from pipeline.training.tasks import (
     fit_pooled,
 )
 
-Work = list[SegmentWork] | PooledWork | ParentWork | FinalWork
+
+@dataclass(frozen=True)
+class BlendWork:
+    """Blends of a pack of segments."""
+
+    plan: BlendPlan
+    pack: list[SegmentWork]
+
+
+Work = list[SegmentWork] | PooledWork | ParentWork | BlendWork | FinalWork
 
 
 class Dispatcher:
@@ -50,14 +61,19 @@ class Dispatcher:
         cpus: int,
         watch: Callable[[], None],
     ) -> None:
-        import ray
-
-        self._settings, self._shared = settings, ray.put(replace(settings, expendable=True))
+        self.share(settings)
         self._blocks, self._tasks, self._cpus, self._watch = blocks, tasks, cpus, watch
         self._functions: dict[Callable[..., Any], Any] = {}
         self._groups: dict[str, Group] = {}
+        self.pooled_of_blends: SavedModel | None = None
         self._started = time.time()
         self.timeline: list[dict[str, Any]] = []
+
+    def share(self, settings: FitSettings) -> None:
+        """Let the tasks that are started from now on have these settings."""
+        import ray
+
+        self._settings, self._shared = settings, ray.put(replace(settings, expendable=True))
 
     def read_index(self) -> SegmentIndex:
         """Find each segment's rows; one task a block."""
@@ -128,9 +144,8 @@ class Dispatcher:
 
     def _submit(self, work: Work) -> Any:
         if isinstance(work, PooledWork):
-            remote = self._remote(fit_pooled)
-            given = (work.candidate, work.fold, work.key)
-            return remote.remote(self._shared, *given, *self._blocks)
+            wanted = (work.candidate, work.fold, work.key)
+            return self._remote(fit_pooled).remote(self._shared, *wanted, *self._blocks)
         if isinstance(work, ParentWork):
             blocks, places = self._places(group_parts(self._index, work.group))
             keys = [self._index.keys[number] for number in work.group.members]
@@ -140,9 +155,13 @@ class Dispatcher:
             blocks, places = list(self._blocks), [()]
             if segments != [ALL]:
                 blocks, places = self._places([self._parts_of(key) for key in segments])
-            return self._remote(fit_finals).remote(self._shared, work, places, *blocks)
-        blocks, places = self._places([self._index.parts_of(item.segment) for item in work])
-        return self._remote(fit_pack).remote(self._shared, work, places, *blocks)
+            given = (work, self.pooled_of_blends, places)
+            return self._remote(fit_finals).remote(self._shared, *given, *blocks)
+        pack = work.pack if isinstance(work, BlendWork) else work
+        blocks, places = self._places([self._index.parts_of(item.segment) for item in pack])
+        if isinstance(work, BlendWork):
+            return self._remote(fit_blends).remote(self._shared, work.plan, pack, places, *blocks)
+        return self._remote(fit_pack).remote(self._shared, pack, places, *blocks)
 
     def _parts_of(self, key: str) -> Parts:
         """Where the rows of a segment, or of a group, lie."""
@@ -176,8 +195,9 @@ class Dispatcher:
 
     def _limit(self, work: Work) -> float:
         """Seconds after which a task is cancelled: its own limit, and that of those before it."""
-        if isinstance(work, list):
-            fits = sum(len(item.fits) for item in work)
+        if isinstance(work, (list, BlendWork)):
+            pack = work if isinstance(work, list) else work.pack
+            fits = sum(len(item.fits) for item in pack)
         elif isinstance(work, ParentWork):
             fits = len(work.names)
         else:

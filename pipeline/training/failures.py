@@ -26,7 +26,7 @@ class ErrorCount:
 
 def made_fits(leaderboard: pa.Table) -> pa.Table:
     """The fits that were tried: no skipped ones, no baselines, a pooled fit once."""
-    own = pc.equal(leaderboard.column("scope"), "own")
+    own = pc.is_in(leaderboard.column("scope"), value_set=pa.array(["own", "blend"]))
     pooled = pc.and_(
         pc.equal(leaderboard.column("scope"), "pooled"),
         pc.equal(leaderboard.column("segment"), ALL),

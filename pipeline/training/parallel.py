@@ -21,8 +21,9 @@ from pipeline.config.engines import TasksConfig
 from pipeline.engines.bounded import DueError, Finished
 from pipeline.errors import StageFailed
 from pipeline.models.entry import Prediction
+from pipeline.training.blends import BlendPlan, blend_name, outputs_file, parts_of_blend
 from pipeline.training.deadline import no_result_within
-from pipeline.training.dispatch import Dispatcher, value_of
+from pipeline.training.dispatch import BlendWork, Dispatcher, value_of
 from pipeline.training.eligible import no_time
 from pipeline.training.finals import (
     FinalWork,
@@ -46,12 +47,19 @@ from pipeline.training.parents import (
     plan_parents,
     unmade,
 )
-from pipeline.training.plan import FitPlan, PooledWork, plan_fits, pooled_data, pooled_skipped
+from pipeline.training.plan import (
+    FitPlan,
+    PooledWork,
+    plan_blends,
+    plan_fits,
+    pooled_data,
+    pooled_skipped,
+)
 from pipeline.training.result import LEADERBOARD, FitResult, error_text, from_table, in_order
 from pipeline.training.result import to_table as results_table
 from pipeline.training.rounds import Dropped, Round, halve, plan_rounds
 from pipeline.training.segments import ALL, is_group, segment_id
-from pipeline.training.selection import choose_champions
+from pipeline.training.selection import best_by_segment, choose_champions
 from pipeline.training.settings import FitSettings
 from pipeline.training.tasks import Done, Fitted
 
@@ -59,7 +67,7 @@ _log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
-Fits = list[SegmentWork] | PooledWork | ParentWork
+Fits = list[SegmentWork] | PooledWork | ParentWork | BlendWork
 
 
 @dataclass
@@ -93,6 +101,7 @@ class ParallelTraining:
         self._baselines = LEADERBOARD.empty_table()
         self._groups: dict[str, Group] = {}
         self._due: float | None = None
+        self._blend: BlendPlan | None = None
         self._made = self._failed = self._total = 0
 
     @property
@@ -126,6 +135,8 @@ class ParallelTraining:
         train = self.settings.train
         rounds = plan_rounds(train, self.settings.n_folds, self.settings.objective)
         dropped: Dropped = {}
+        if train.blend:
+            self._share(outputs=folder)
         if train.budget_seconds is not None:
             self._due = time.monotonic() + train.budget_seconds
         for number, now in enumerate(rounds):
@@ -138,8 +149,15 @@ class ParallelTraining:
             if train.halving is not None and number < len(rounds) - 1:
                 for piece in in_order(self.leaderboard()):
                     halve(from_table(piece), dropped, train, rounds_done=number + 1)
+        if train.blend:
+            self._blend_fits(folder)
         if train.parents:
             self._parent_fits()
+
+    def _share(self, **changed: Any) -> None:
+        """Let tasks know more than was known at first."""
+        self.settings = replace(self.settings, **changed)
+        self._dispatch.share(self.settings)
 
     @property
     def _is_over(self) -> bool:
@@ -194,6 +212,73 @@ class ParallelTraining:
             segment, name, "own", fold, "skipped", None, rows_train, rows_valid, error=reason
         )
 
+    def _blend_fits(self, folder: Path) -> None:
+        """Score the blend of each segment's best own candidate and the best pooled one."""
+        more = greater_is_better(self.settings.train.scorer)
+        every = self.leaderboard()
+        of_all = from_table(every.filter(pc.equal(every.column("segment"), ALL)))
+        pooled = best_by_segment(of_all, {"pooled"}, greater_is_better=more).get(ALL)
+        if pooled is None:
+            return
+        self._blend = self._pooled_part(pooled.candidate, folder)
+        wanted = [
+            SegmentWork(
+                best.segment,
+                self._data(best.segment),
+                self.rows(best.segment),
+                tuple((best.candidate, fold) for fold in best.folds if fold in pooled.folds),
+            )
+            for piece in in_order(every)
+            for best in best_by_segment(from_table(piece), {"own"}, greater_is_better=more).values()
+            if best.segment != ALL and not is_group(best.segment)
+        ]
+        work, keys = plan_blends(wanted, self._blend, self.journal.keys(), self._keys)
+        fits = sum(len(item.fits) for item in work)
+        self.plan.extend(FitPlan([], [], [], all_keys(keys), len(keys) - fits))
+        self._total += fits
+        packer = Packer(work, CostModel(), self.tasks.pack_seconds)
+        plan = self._blend
+
+        def next_work() -> BlendWork | None:
+            pack = packer.next_pack()
+            return BlendWork(plan, pack) if pack else None
+
+        late: list[FitResult] = []
+        for end in self._dispatch.run(next_work, self._due):
+            if isinstance(end.error, DueError):
+                late += self._late_blends(end.item.pack)
+            else:
+                self._settle(end, packer)
+        while pack := packer.next_pack():
+            late += self._late_blends(pack)
+        self.plan.skipped.append(results_table(late))
+
+    def _pooled_part(self, name: str, folder: Path) -> BlendPlan:
+        """The predictions of a pooled candidate on each fold; made again where they are gone."""
+        folds = range(self.settings.n_folds)
+        keys = tuple(self._keys.key(ALL, self._data(ALL), name, fold) for fold in folds)
+        files = tuple(outputs_file(folder, key) for key in keys)
+        gone = deque(
+            PooledWork(name, fold, key)
+            for fold, key, file in zip(folds, keys, files, strict=True)
+            if not file.exists()
+        )
+        for end in self._dispatch.run(lambda: gone.popleft() if gone else None):
+            value_of(end, f"fitting {name} on all rows again")  # the journal has its scores
+        return BlendPlan(name, keys, files)
+
+    def _late_blends(self, pack: list[SegmentWork]) -> list[FitResult]:
+        assert self._blend is not None
+        reason = no_time(self.settings.train.budget_seconds or 0.0)
+        return [
+            replace(
+                self._skipped(item.segment, blend_name(name, self._blend.pooled), fold, reason),
+                scope="blend",
+            )
+            for item in pack
+            for name, fold in item.fits
+        ]
+
     def _parent_fits(self) -> None:
         """Fit the groups above the segments that have no fit of their own; see ``parents``."""
         needy = needy_segments(self.leaderboard(), self.index.keys)
@@ -243,8 +328,21 @@ class ParallelTraining:
             # Pooled ones first, then by rows: the longest fits start first.
             key=lambda winner: (winner[0] != ALL, -self.rows(winner[0]), winner),
         )
+        pooled = [winner for winner in wanted if winner[0] == ALL]
+        if self._blend is not None and any(parts_of_blend(name) for _, name in wanted):
+            part = (ALL, self._blend.pooled)
+            pooled = list(dict.fromkeys([part, *pooled]))
+            saved = self._save_all(pooled, folder, len(wanted), {})
+            self._dispatch.pooled_of_blends = saved[part]  # blends hold it, so it is there first
+            return self._save_all(wanted, folder, len(wanted), saved)
+        return self._save_all(wanted, folder, len(wanted), {})
+
+    def _save_all(
+        self, wanted: Sequence[Winner], folder: Path, total: int, saved: dict[Winner, SavedModel]
+    ) -> dict[Winner, SavedModel]:
+        """Fit and save winners, unless they were saved before; returns these with ``saved``."""
+        saved = dict(saved)
         work = plan_finals({winner: self._final_key(*winner) for winner in wanted}, folder)
-        saved: dict[Winner, SavedModel] = {}
         to_do: list[FinalWork] = []
         for item in work:
             found = saved_models(item)
@@ -254,7 +352,7 @@ class ParallelTraining:
         waiting = iter(to_do)
         for end in self._dispatch.run(lambda: next(waiting, None)):
             saved.update(self._note_finals(end))
-            self.progress(len(saved), len(wanted), "champions")
+            self.progress(len(saved), total, "champions")
         return saved
 
     def rows(self, segment: str) -> int:
@@ -292,7 +390,16 @@ class ParallelTraining:
         return work.saved(done.value)
 
     def _final_key(self, segment: str, name: str) -> bytes:
-        return self._keys.key(segment, self._data(segment), name, None)
+        data = self._data(segment)
+        if blend := parts_of_blend(name):
+            name, pooled = blend
+            data += self._final_key(ALL, pooled)
+        return self._keys.key(segment, data, name, None)
+
+    @property
+    def kept_files(self) -> frozenset[Path]:
+        """The predictions of pooled fits that the next training may want again."""
+        return frozenset(self._blend.files if self._blend else ())
 
     def _data(self, segment: str) -> bytes:
         """What the fits of a segment, of a group, or of all rows depend on."""
@@ -350,13 +457,17 @@ class ParallelTraining:
         self._attempts.update(fits)
         timed_out = isinstance(error, TimeoutError)
         if len(fits) > 1 or (self._attempts[fits[0]] <= self.tasks.max_retries and not timed_out):
-            for item in work if isinstance(work, list) else [work]:
+            for item in [work] if isinstance(work, ParentWork) else _pack(work):
                 put_back(item)
             return 0
         if isinstance(work, ParentWork):
             self._lost_fits += unmade(work, "failed", error_text(error))
         else:
-            lost = self._skipped(*fits[0], error_text(error))
+            (segment, name, fold) = fits[0]
+            lost = self._skipped(segment, name, fold, error_text(error))
+            if isinstance(work, BlendWork):
+                name = blend_name(name, work.plan.pooled)
+                lost = replace(lost, candidate=name, scope="blend")
             self._lost_fits.append(replace(lost, status="failed"))
         return 1
 
@@ -368,11 +479,15 @@ class ParallelTraining:
         yield from (replace(blank, segment=key) for key in self.index.keys)
 
 
-def _fits_of(work: list[SegmentWork] | ParentWork) -> list[tuple[str, str, int]]:
+def _fits_of(work: list[SegmentWork] | ParentWork | BlendWork) -> list[tuple[str, str, int]]:
     """(segment or group, candidate, fold) of each fit."""
     if isinstance(work, ParentWork):
         return [(work.group.key, name, work.fold) for name in work.names]
-    return [(item.segment, name, fold) for item in work for name, fold in item.fits]
+    return [(item.segment, name, fold) for item in _pack(work) for name, fold in item.fits]
+
+
+def _pack(work: list[SegmentWork] | BlendWork) -> list[SegmentWork]:
+    return work.pack if isinstance(work, BlendWork) else work
 
 
 def _named(work: Fits) -> tuple[str, str]:
@@ -381,8 +496,9 @@ def _named(work: Fits) -> tuple[str, str]:
         return f"{work.candidate} fold {work.fold + 1}", "pooled"
     if isinstance(work, ParentWork):
         return f"{_short(work.group.key)} fold {work.fold + 1}", "parent"
-    aside = f" and {len(work) - 1} more" if len(work) > 1 else ""
-    return _short(work[0].segment) + aside, "fit"
+    pack = _pack(work)
+    aside = f" and {len(pack) - 1} more" if len(pack) > 1 else ""
+    return _short(pack[0].segment) + aside, "blend" if isinstance(work, BlendWork) else "fit"
 
 
 def _short(segment: str) -> str:

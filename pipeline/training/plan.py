@@ -5,11 +5,12 @@ Pure: it knows the index, the journal and the settings, and no engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from pipeline.training.blends import BlendPlan
 from pipeline.training.eligible import fold_skipped, skipped_fits
 from pipeline.training.identity import FitKeys
 from pipeline.training.index import SegmentIndex
@@ -77,6 +78,27 @@ def plan_fits(
     plan.reused += int(kept.sum())
     plan.keys = pa.concat_arrays([*known, all_keys(work.key for work in wanted)])
     return plan
+
+
+def plan_blends(
+    wanted: Sequence[SegmentWork], blend: BlendPlan, made: pa.Array, keys: FitKeys
+) -> tuple[list[SegmentWork], list[bytes]]:
+    """Of the blends' own fits those to make, and the keys of all of them.
+
+    Args:
+        wanted: the own candidate of each segment's blend, on each fold.
+        blend: the pooled part.
+        made: keys of fits that were made before.
+        keys: of fits.
+    """
+    every = [
+        keys.key(work.segment, work.data + blend.keys[fold], name, fold)
+        for work in wanted
+        for name, fold in work.fits
+    ]
+    kept = iter(were_made(every, made))
+    left = [replace(work, fits=tuple(f for f in work.fits if not next(kept))) for work in wanted]
+    return [work for work in left if work.fits], every
 
 
 def pooled_data(settings: FitSettings, index: SegmentIndex) -> bytes:

@@ -7,15 +7,23 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pipeline.config.train import Select
 from pipeline.models.entry import Scope
+from pipeline.training.blends import AND
 from pipeline.training.eligible import ONE_CLASS, had_no_time, too_few_to_fit, was_halved
 from pipeline.training.parents import AT, Levels
 from pipeline.training.result import BASELINE, GLOBAL_BASELINE, FitResult
 from pipeline.training.segments import ALL
 
-_SIMPLICITY: dict[Scope, int] = {"baseline": 0, "pooled": 1, "parent": 2, "own": 3}
+_SIMPLICITY: dict[Scope, int] = {
+    "baseline": 0,
+    "pooled": 1,
+    "parent": 2,
+    "own": 3,
+    "blend": 4,
+}
 
 _TIE = 1e-9
 """Relative difference of mean scores that rounding may make, and that decides nothing."""
@@ -31,7 +39,8 @@ class Champion:
         segment: its key; ``*`` for the champion of rows from segments not trained on.
         candidate: a candidate's name, ``baseline`` (the segment's own mean or median) or
             ``baseline of all segments``.
-        scope: where the model was fitted; of ``parent`` the candidate is ``name@level``.
+        scope: where the model was fitted; of ``parent`` the candidate is ``name@level``, of
+            ``blend`` it is ``own&pooled``.
         fallback: why the choice was narrowed, or None.
         mean_score: mean over ``folds`` of the score that decides; None if not scored.
         std: population standard deviation over ``folds``.
@@ -98,7 +107,7 @@ class _Rule:
 
     def simplest_first(self, key: tuple[Scope, str]) -> tuple[int, int, str]:
         scope, name = key
-        plain = name.split(AT)[0]
+        plain = name.split(AT)[0].split(AND)[0]
         place = self.order.index(plain) if plain in self.order else len(self.order)
         return _SIMPLICITY[scope], place, name
 
@@ -116,7 +125,8 @@ def choose_champions(
     """Choose for each segment, and for all of them together (``*``).
 
     Contenders are compared on the folds that all of them were scored on. With ``best`` the best
-    mean score wins, and of equal ones the simplest: baseline, pooled, parent, own, then by name.
+    mean score wins, and of equal ones the simplest: baseline, pooled, parent, own, blend, then by
+    name.
 
     A segment that no candidate of its own was scored for is offered the champions of the groups
     above it. Where no fold of it could be scored, the nearest of them stands in, or, if there is
@@ -124,7 +134,7 @@ def choose_champions(
 
     With ``one_standard_error`` the simplest wins of those whose mean is at most one standard error
     worse than the best (the sample standard deviation of that candidate's fold scores over the
-    square root of their number; zero for one fold), simplest being: pooled, parent, own,
+    square root of their number; zero for one fold), simplest being: pooled, parent, own, blend,
     then by the declared ``order``. The baseline is what they are measured against: it wins only
     where it is itself the best, and none that is worse than it can win.
 
@@ -157,29 +167,42 @@ def choose_champions(
     return champions
 
 
-def choose_parents(
+def choose_parents(results: Iterable[FitResult], **rule: Any) -> dict[str, Champion]:
+    """The champions of groups, by key; none where the group's baseline is as good.
+
+    Args:
+        results: of groups: their own candidates and their baselines.
+        rule: see :func:`best_by_segment`.
+    """
+    found = best_by_segment(results, {"own", "baseline"}, **rule)
+    return {group: best for group, best in found.items() if best.scope == "own"}
+
+
+def best_by_segment(
     results: Iterable[FitResult],
+    scopes: set[Scope],
     *,
     select: Select = "best",
     order: Sequence[str] = (),
     greater_is_better: bool = False,
 ) -> dict[str, Champion]:
-    """The champions of groups, by key; none where the group's baseline is as good.
+    """The best among some scopes for each segment or group, by key; none where none was scored.
 
     Args:
-        results: of groups: their own candidates and their baselines.
+        results: whole segments.
+        scopes: that may win.
         select, order, greater_is_better: see :func:`choose_champions`.
     """
-    by_group: dict[str, list[FitResult]] = defaultdict(list)
+    by_segment: dict[str, list[FitResult]] = defaultdict(list)
     for result in results:
-        by_group[result.segment].append(result)
+        by_segment[result.segment].append(result)
     declared = tuple(order) if select == "one_standard_error" else ()
     rule = _Rule(select, declared, sign=-1 if greater_is_better else 1)
     found = {
-        group: _best(group, _contenders(fits, {"own", "baseline"}), None, rule)
-        for group, fits in sorted(by_group.items())
+        segment: _best(segment, _contenders(fits, scopes), None, rule)
+        for segment, fits in sorted(by_segment.items())
     }
-    return {group: best for group, best in found.items() if best and best.scope == "own"}
+    return {segment: best for segment, best in found.items() if best is not None}
 
 
 def _is_served(fits: Iterable[FitResult]) -> bool:
@@ -204,10 +227,12 @@ def _choose(
     overall: Champion,
     rule: _Rule,
 ) -> Champion:
-    scopes: set[Scope] = {"pooled", "baseline"} if few else {"own", "pooled", "baseline"}
+    scopes: set[Scope] = {"pooled", "baseline", "parent"}
+    if not few:
+        scopes |= {"own", "blend"}
     fallback = few or _all_failed(fits) or _one_class(fits) or _no_time(fits)
     offered = [fit for fit in fits if fit.scope != "parent" or fit.candidate in above]
-    chosen = _best(segment, _contenders(offered, {*scopes, "parent"}), fallback, rule)
+    chosen = _best(segment, _contenders(offered, scopes), fallback, rule)
     if chosen is None:
         reason = "; ".join(filter(None, (fallback, "no fold could be scored")))
         name, scope = overall.candidate, overall.scope

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,7 @@ class FitSettings:
         expendable: whether the process may end with a fit that does not come back; Ray's workers
             may.
         fold_column: where folds are not by time, the column that holds them.
+        outputs: where pooled fits leave their predictions for blends; None for nowhere.
     """
 
     train: TrainConfig
@@ -60,6 +62,7 @@ class FitSettings:
     classes: tuple[str, ...] = ()
     expendable: bool = False
     fold_column: FoldColumn | None = None
+    outputs: Path | None = None
 
     @property
     def objective(self) -> Objective:

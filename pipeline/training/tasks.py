@@ -14,11 +14,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from sklearn.pipeline import Pipeline
 
-from pipeline.models.persistence import dump_model, sha256
+from pipeline.models.persistence import dump_model, load_model, sha256
+from pipeline.training.blends import (
+    BlendPlan,
+    blended,
+    fit_blend,
+    outputs_file,
+    parts_of_blend,
+    write_outputs,
+)
 from pipeline.training.blocks import Blocks, to_blocks
 from pipeline.training.deadline import deadline
-from pipeline.training.finals import FinalWork, save_finals
+from pipeline.training.finals import FinalWork, SavedModel, save_finals
 from pipeline.training.fit import FoldData, fit_final, fit_fold
 from pipeline.training.identity import FitKeys
 from pipeline.training.index import Parts
@@ -95,16 +104,47 @@ def fit_segments(
 ) -> list[FitResult]:
     """The fits of some segments, one segment after the other."""
     results: list[FitResult] = []
+    for work, fold, names, data in _folds_of(settings, pack, places, tables):
+        candidates = {name: settings.train.candidates[name] for name in names}
+        results += fit_fold(data, candidates, settings.options(work.segment, fold))
+    return results
+
+
+def _folds_of(
+    settings: FitSettings,
+    pack: Sequence[SegmentWork],
+    places: Sequence[Parts],
+    tables: Sequence[pa.Table],
+) -> Iterator[tuple[SegmentWork, int, list[str], FoldData]]:
+    """Each fold of each segment of a pack, with the candidates that are wanted of it."""
     for work, rows in zip(pack, segment_rows(settings, places, tables), strict=True):
         folds = settings.folds(rows.time, rows.fold)
         by_fold: dict[int, list[str]] = defaultdict(list)
         for name, fold in work.fits:
             by_fold[fold].append(name)
         for fold, names in sorted(by_fold.items()):
-            data = FoldData(rows.blocks, rows.y, *folds[fold], rows.weight)
-            candidates = {name: settings.train.candidates[name] for name in names}
-            results += fit_fold(data, candidates, settings.options(work.segment, fold))
-    return results
+            yield work, fold, names, FoldData(rows.blocks, rows.y, *folds[fold], rows.weight)
+
+
+def fit_blends(
+    settings: FitSettings,
+    plan: BlendPlan,
+    pack: Sequence[SegmentWork],
+    places: Sequence[Parts],
+    *tables: pa.Table,
+) -> Done:
+    """The blends of a pack of segments; ``fits`` name their own candidates."""
+    with _clocked() as about, at_most(settings.memory_bytes):
+        keys = FitKeys(settings)
+        results: list[FitResult] = []
+        found: list[bytes] = []
+        for work, fold, names, data in _folds_of(settings, pack, places, tables):
+            results += [fit_blend(settings, plan, work.segment, n, fold, data) for n in names]
+            blend = work.data + plan.keys[fold]
+            found += [keys.key(work.segment, blend, name, fold) for name in names]
+        failed = sum(result.status == "failed" for result in results)
+        value = Fitted(journal_entry(results, found), len(results), failed, {})
+    return Done(value, **about)
 
 
 def fit_pooled(settings: FitSettings, name: str, fold: int, key: bytes, *tables: pa.Table) -> Done:
@@ -116,6 +156,9 @@ def fit_pooled(settings: FitSettings, name: str, fold: int, key: bytes, *tables:
         data = FoldData(blocks, matrix.y, train_rows, valid_rows, matrix.weight)
         options = replace(settings.options(ALL, fold), keep_predictions=True)
         (fit,) = fit_fold(data, {name: settings.train.candidates[name]}, options)
+        if settings.outputs is not None and fit.predictions is not None:
+            file = outputs_file(settings.outputs, key)
+            write_outputs(file, runs, valid_rows, fit.predictions)
         results = [replace(fit, predictions=None)]
         results += score_by_segment(
             fit,
@@ -192,9 +235,17 @@ def fit_baselines(settings: FitSettings, *tables: pa.Table) -> Done:
 
 
 def fit_finals(
-    settings: FitSettings, work: FinalWork, places: Sequence[Parts], *tables: pa.Table
+    settings: FitSettings,
+    work: FinalWork,
+    pooled: SavedModel | None,
+    places: Sequence[Parts],
+    *tables: pa.Table,
 ) -> Done:
-    """Fit winners on all their training rows and save them; brings back what was saved."""
+    """Fit winners on all their training rows and save them; brings back what was saved.
+
+    Args:
+        pooled: the pooled model of blends, saved before.
+    """
     with _clocked() as about:
         models = []
         for (segment, name), parts in zip(work.winners, places, strict=True):
@@ -202,22 +253,30 @@ def fit_finals(
                 matrix, _ = all_rows(settings, tables)
             else:
                 matrix = segment_matrix(settings, parts, tables)
-            with deadline(settings.train.fit_timeout_seconds, expendable=settings.expendable):
-                model = fit_final(
-                    matrix.X,
-                    matrix.y,
-                    settings.train.candidates[name],
-                    name=name,
-                    categorical=settings.categorical,
-                    segment=segment,
-                    seed=settings.train.seed,
-                    threads=settings.threads,
-                    objective=settings.objective,
-                    weight=matrix.weight,
-                )
+            blend = parts_of_blend(name)
+            model = _final(settings, segment, blend[0] if blend else name, matrix)
+            if blend:
+                assert pooled is not None  # the driver has it fitted before
+                model = blended(model, load_model(pooled.path, pooled.sha256))
             models.append(dump_model(model))
         save_finals(work, models)
     return Done([sha256(model) for model in models], **about)
+
+
+def _final(settings: FitSettings, segment: str, name: str, matrix: Matrix) -> Pipeline:
+    with deadline(settings.train.fit_timeout_seconds, expendable=settings.expendable):
+        return fit_final(
+            matrix.X,
+            matrix.y,
+            settings.train.candidates[name],
+            name=name,
+            categorical=settings.categorical,
+            segment=segment,
+            seed=settings.train.seed,
+            threads=settings.threads,
+            objective=settings.objective,
+            weight=matrix.weight,
+        )
 
 
 @dataclass(frozen=True)

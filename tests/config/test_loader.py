@@ -157,3 +157,10 @@ def test_halving_needs_folds_to_halve_between(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL)
     said = problems(path, "train.halving={}", "preprocess.split.folds=1")
     assert "train.halving drops candidates between folds" in said
+
+
+def test_a_blend_needs_something_to_blend(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    assert "blend needs candidates of both scopes" in problems(path, "train.blend=true")
+    said = problems(path, "train.blend=true", "train.task=classification")
+    assert "blend is for task: regression" in said
