@@ -167,10 +167,16 @@ def test_each_model_is_logged_once_and_as_skops(tracked: Shelf) -> None:
         assert set(flavor["skops_trusted_types"]) <= TRUSTED_TYPES
 
 
-@pytest.mark.parametrize("scope", ["own", "pooled"])
-def test_a_logged_model_predicts_what_was_published(tracked: Shelf, scope: str) -> None:
+OF_A_SEGMENT = ("own", "blend")
+"""Scopes of models that no other segment has."""
+
+
+@pytest.mark.parametrize("scopes", [OF_A_SEGMENT, ("pooled",)])
+def test_a_logged_model_predicts_what_was_published(
+    tracked: Shelf, scopes: tuple[str, ...]
+) -> None:
     champions = tracked.champions()
-    key = next(k for k, c in champions.items() if c.scope == scope and k != ALL)
+    key = next(k for k, c in champions.items() if c.scope in scopes and k != ALL)
     (run,) = (r for r in tracked.runs("segment") if r.data.tags["pipeline.segment"] == key)
     published = pq.read_table(
         tracked.artifact("infer") / "predictions",
@@ -213,7 +219,7 @@ def test_what_is_tracked_is_not_tracked_again(shelf: Shelf) -> None:
 def test_a_tracking_that_broke_off_is_completed(shelf: Shelf) -> None:
     champions = {key: c for key, c in shelf.champions().items() if key != ALL}
     order = sorted(champions, key=lambda key: (-champions[key].rows_train, key))
-    last = max(at for at, key in enumerate(order) if champions[key].scope == "own")
+    last = max(at for at, key in enumerate(order) if champions[key].scope in OF_A_SEGMENT)
     config = shelf.config(f"tracking.mlflow.segments={last + 1}")
     victim = shelf.artifact("train") / str(champions[order[last]].file)
     content = victim.read_bytes()

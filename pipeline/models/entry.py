@@ -81,6 +81,11 @@ class ModelEntry:
         return self.candidate if self.scope == "baseline" else f"{self.scope}:{self.candidate}"
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other segments may have the same fitted model."""
+        return self.scope in ("parent", "pooled")
+
+    @property
     def identity(self) -> tuple[object, ...]:
         """Equal for entries that are the same model."""
         return self.file, self.member, self.constant, self.classes

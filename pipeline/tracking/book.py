@@ -81,8 +81,8 @@ class Book:
     def _log_shared_models(self, parent: str, keys: Sequence[str]) -> None:
         entries = [self.source.entries[key] for key in (ALL, *keys)]
         for entry in entries:
-            if self.models is not None and entry.scope == "pooled":
-                self.models.log(entry, parent, model_name("pooled", entry.candidate))
+            if self.models is not None and entry.is_shared:
+                self.models.log(entry, parent, model_name(entry.scope, entry.candidate))
         uri = self._model_uri(self.source.entries[ALL])
         if uri is not None:
             self.client.set_tag(parent, "pipeline.default_model_uri", uri)
@@ -97,7 +97,7 @@ class Book:
         start = milliseconds(train.started_at)
         end = start + round(1000 * train.seconds)
         with self._run(known, facts, {PARENT: parent}, start, end) as at:
-            if self.models is not None and entry.scope == "own":
+            if self.models is not None and not entry.is_shared:
                 self.models.log(entry, at, model_name("segment", segment_id(key)))
             self._log(at, facts, entry)
 
@@ -106,7 +106,8 @@ class Book:
         from mlflow.entities import Metric, Param, RunTag
 
         when = milliseconds(self.source.manifests["infer"].started_at)
-        model = self._model_id(entry) if entry is not None and entry.scope == "own" else None
+        own = entry is not None and not entry.is_shared
+        model = self._model_id(entry) if entry is not None and own else None
         uri = self._model_uri(entry) if entry is not None else None
         metrics = [Metric(m.key, m.value, when, m.step, model_id=model) for m in facts.metrics]
         params = [Param(key, value) for key, value in facts.params.items()]

@@ -94,7 +94,7 @@ class Models:
                 "pipeline.tracked": self.tracked,
                 "pipeline.sha256": entry.sha256,
                 "pipeline.candidate": entry.candidate,
-                "pipeline.segment": entry.segment if entry.scope == "own" else "*",
+                "pipeline.segment": "*" if entry.is_shared else entry.segment,
             },
         )
         return str(made.model_id)
