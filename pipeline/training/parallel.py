@@ -59,7 +59,7 @@ from pipeline.training.result import LEADERBOARD, FitResult, error_text, from_ta
 from pipeline.training.result import to_table as results_table
 from pipeline.training.rounds import Dropped, Round, halve, plan_rounds
 from pipeline.training.segments import ALL, is_group, segment_id
-from pipeline.training.selection import best_by_segment, choose_champions
+from pipeline.training.selection import Champion, best_by_segment, choose_champions
 from pipeline.training.settings import FitSettings
 from pipeline.training.tasks import Done, Fitted
 
@@ -149,7 +149,7 @@ class ParallelTraining:
             if train.halving is not None and number < len(rounds) - 1:
                 for piece in in_order(self.leaderboard()):
                     halve(from_table(piece), dropped, train, rounds_done=number + 1)
-        if train.blend:
+        if train.blend and not self._is_over:
             self._blend_fits(folder)
         if train.parents:
             self._parent_fits()
@@ -220,7 +220,7 @@ class ParallelTraining:
         pooled = best_by_segment(of_all, {"pooled"}, greater_is_better=more).get(ALL)
         if pooled is None:
             return
-        self._blend = self._pooled_part(pooled.candidate, folder)
+        self._blend = self._pooled_part(pooled, folder)
         wanted = [
             SegmentWork(
                 best.segment,
@@ -253,15 +253,16 @@ class ParallelTraining:
             late += self._late_blends(pack)
         self.plan.skipped.append(results_table(late))
 
-    def _pooled_part(self, name: str, folder: Path) -> BlendPlan:
+    def _pooled_part(self, pooled: Champion, folder: Path) -> BlendPlan:
         """The predictions of a pooled candidate on each fold; made again where they are gone."""
+        name = pooled.candidate
         folds = range(self.settings.n_folds)
         keys = tuple(self._keys.key(ALL, self._data(ALL), name, fold) for fold in folds)
         files = tuple(outputs_file(folder, key) for key in keys)
         gone = deque(
             PooledWork(name, fold, key)
             for fold, key, file in zip(folds, keys, files, strict=True)
-            if not file.exists()
+            if fold in pooled.folds and not file.exists()
         )
         for end in self._dispatch.run(lambda: gone.popleft() if gone else None):
             value_of(end, f"fitting {name} on all rows again")  # the journal has its scores
