@@ -53,8 +53,8 @@ class SplitConfig(Section):
     are in one fold, in all segments; the fold is a hash of these values, so that it stays where
     it is when rows are added. Where a segment lies in one group, as if grouped by segment, its own
     candidates have nothing to train on in one fold and nothing to validate on in the others, so
-    that the pooled ones alone are compared. Stratified, each fold has the same share of every class of a
-    segment, or of every tenth of a segment's targets if they are numbers with a fraction.
+    that the pooled ones alone are compared. Stratified, each fold has the same share of every class
+    of a segment, or of every tenth of a segment's targets if they are numbers with a fraction.
     """
 
     test_from: datetime
