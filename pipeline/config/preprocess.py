@@ -51,8 +51,10 @@ class SplitConfig(Section):
     ``group`` and ``stratified``: fold k validates on a share of all training rows and trains on
     the others, whatever their times. By group, rows with equal values in the columns of ``group``
     are in one fold, in all segments; the fold is a hash of these values, so that it stays where
-    it is when rows are added. Stratified, each fold has the same share of every class of a
-    segment, or of every tenth of a segment's targets if they are numbers with a fraction.
+    it is when rows are added. Where a segment lies in one group, as if grouped by segment, its own
+    candidates have nothing to train on in one fold and nothing to validate on in the others, so
+    that the pooled ones alone are compared. Stratified, each fold has the same share of every class
+    of a segment, or of every tenth of a segment's targets if they are numbers with a fraction.
     """
 
     test_from: datetime

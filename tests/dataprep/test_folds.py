@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -22,8 +22,8 @@ from pipeline.errors import ConfigError
 START = datetime(2020, 1, 1, tzinfo=timezone.utc)
 Row = dict[str, Any]
 
-# A job of Spark costs a tenth of a second, so an example is a whole table.
-FEW = settings(max_examples=5, deadline=None)
+# A job of Spark costs a good part of a second, so an example is a whole table, and is not shrunk.
+FEW = settings(max_examples=5, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 GROUPS = st.tuples(
     st.sampled_from([None, "", "a", "b", "c"]), st.sampled_from([None, 0.0, -0.0, 1.5, 2.0])
 )

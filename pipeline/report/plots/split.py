@@ -75,9 +75,10 @@ def dealt_bars(validated: Sequence[int], test_rows: int, held_apart: str) -> Fig
 
         start = 0
         for lane, rows in enumerate(validated):
-            bar(lane, 0, total, SOFT)
+            bar(lane, 0, start, SOFT)
             bar(lane, start, rows, MIDDLE)
             start += rows
+            bar(lane, start, total - start, SOFT)
         bar(len(validated), 0, total, SOFT)
         bar(len(validated), total, test_rows, ACCENT)
         axes.set_xlim(0, max(total + test_rows, 1))
