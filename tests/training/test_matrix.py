@@ -113,6 +113,25 @@ def test_a_digest_changes_with_any_value(texts: list, data: st.DataObject) -> No
     assert digest(before, ["s"]) != digest(after, ["s"])
 
 
+INSTANTS = st.none() | st.integers(-(2**60), 2**60)
+
+
+@given(st.lists(INSTANTS, min_size=1), st.integers(1, 4), st.data())
+def test_a_digest_of_times_is_of_their_values_nulls_and_unit(
+    times: list, chunk: int, data: st.DataObject
+) -> None:
+    def table(values: list, unit: str = "us") -> pa.Table:
+        return pa.table({"t": pa.array(values, pa.timestamp(unit, "UTC"))})
+
+    whole = table(times)
+    chunked = pa.concat_tables([whole.slice(i, chunk) for i in range(0, len(times), chunk)])
+    at = data.draw(st.integers(0, len(times) - 1))
+    other = data.draw(INSTANTS.filter(lambda value: value != times[at]))
+    assert digest(chunked, ["t"]) == digest(whole, ["t"])
+    assert digest(table([*times[:at], other, *times[at + 1 :]]), ["t"]) != digest(whole, ["t"])
+    assert digest(table(times, "ns"), ["t"]) != digest(whole, ["t"])
+
+
 def _two_columns(rows: list) -> pa.Table:
     return pa.table(
         {
