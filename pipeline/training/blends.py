@@ -12,7 +12,7 @@ them goes through the driver.
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,6 +23,7 @@ from sklearn.ensemble import VotingRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 
+from pipeline.store.layout import write_bytes
 from pipeline.training.fit import FoldData, fit_fold
 from pipeline.training.folds import Rows
 from pipeline.training.matrix import Floats
@@ -76,12 +77,10 @@ def write_outputs(path: Path, runs: Sequence[Run], valid_rows: Rows, predictions
     """
     bounds = [[run.start, run.stop] for run in runs]
     places = np.searchsorted(valid_rows, np.array(bounds, dtype=np.int64).reshape(-1, 2))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("wb") as file:
-        keys = np.array([run.key for run in runs], dtype=np.str_)
-        np.savez(file, keys=keys, places=places, predictions=predictions)
-    os.replace(temporary, path)
+    keys = np.array([run.key for run in runs], dtype=np.str_)
+    content = io.BytesIO()
+    np.savez(content, keys=keys, places=places, predictions=predictions)
+    write_bytes(path, content.getvalue())
 
 
 @lru_cache(maxsize=8)  # a fold each; a worker does many packs
