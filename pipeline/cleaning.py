@@ -13,6 +13,7 @@ from pipeline.store import Store
 from pipeline.store.artifact import clear_leftovers, published
 from pipeline.store.lock import exclusive
 from pipeline.store.runlog import list_runs
+from pipeline.store.units import UnitStore
 
 RUNS_KEPT = 30
 
@@ -21,7 +22,8 @@ def clean_store(config: PipelineConfig, *, keep: int, dry_run: bool) -> list[dic
     """Remove this pipeline's old artifacts and runs; returns what was (or would be) removed.
 
     What stays: the ``keep`` newest artifacts of each stage, those that the current configuration
-    would skip to, those that a version in the registry rests on, and the 30 newest runs.
+    would skip to, those that a version in the registry rests on, the units that these are made of,
+    and the 30 newest runs.
     """
     store = Store(config.store_path)
     with exclusive(store, config.name, "clean"):
@@ -34,9 +36,27 @@ def clean_store(config: PipelineConfig, *, keep: int, dry_run: bool) -> list[dic
             for artifact in published(store, stage, config.name)[:-keep]:
                 if artifact.manifest.fingerprint not in needed:
                     removed.append(_remove(artifact.folder, f"{stage} artifact", dry_run))
+        removed += _remove_units(store, config.name, dry_run, {item["name"] for item in removed})
         for run in list_runs(store, config.name)[:-RUNS_KEPT]:
             removed.append(_remove(store.runs / run["run_id"], "run", dry_run))
         return removed
+
+
+def _remove_units(
+    store: Store, pipeline: str, dry_run: bool, removed: set[str]
+) -> list[dict[str, Any]]:
+    """Units of incremental sources that no ingest artifact is made of any more.
+
+    Removing one that an artifact shares its files with would free nothing, and cost a read.
+    """
+    used: set[str] = set()
+    for artifact in published(store, "ingest", pipeline):
+        if artifact.manifest.fingerprint not in removed:
+            for source in artifact.manifest.metrics["sources"].values():
+                used.update(source.get("units", {}).values(), source.get("units_changed", ()))
+    folders = sorted((store.parts("ingest") / pipeline).glob("*/"))
+    unused = [path for folder in folders for path in UnitStore(folder).unused(used)]
+    return [_remove(path, f"unit of {path.parent.name}", dry_run) for path in unused]
 
 
 def _registered(registry: Registry) -> set[str]:

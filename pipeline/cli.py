@@ -21,6 +21,7 @@ from pipeline.errors import ConfigError, PipelineError
 from pipeline.interrupts import asked, interruptible, noticed
 
 if TYPE_CHECKING:
+    from pipeline.driver import Observer
     from pipeline.engines.doctor import Check
 
 app = typer.Typer(
@@ -33,7 +34,9 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The registry: versions, champions, promotion and rollback.")
 data_app = typer.Typer(help="Raw data for the shipped job.")
+quarantine_app = typer.Typer(help="Rows that were set aside: list them, and feed them back.")
 app.add_typer(models_app, name="models")
+app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(data_app, name="data")
 
 ConfigFile = Annotated[Path, typer.Option("-c", "--config", help="The pipeline's YAML file.")]
@@ -160,19 +163,13 @@ def _run(
     config: PipelineConfig, first: StageName, last: StageName, force: list[StageName], as_json: bool
 ) -> None:
     from pipeline import driver
-    from pipeline.console import TerminalObserver, run_table
+    from pipeline.console import run_table
 
-    observer = TerminalObserver(errors)
     with _clean_stdout() as out:
-        try:
+        with _watched(as_json) as observer:
             record = driver.run(
-                config,
-                select=driver.Selection(first, last),
-                force=force,
-                observer=driver.Unobserved() if as_json else observer,
+                config, select=driver.Selection(first, last), force=force, observer=observer
             )
-        finally:
-            observer.stop()
         if as_json:
             _print_json(record, out)
             return
@@ -182,6 +179,19 @@ def _run(
         if report.exists():
             console.print(f"report: {_short(report)}", soft_wrap=True, highlight=False)
         console.print(f"run {record['run_id']} done in {record['seconds']:.1f} s")
+
+
+@contextlib.contextmanager
+def _watched(as_json: bool) -> Iterator[Observer]:
+    """Progress on stderr, unless the output is for a program."""
+    from pipeline.console import TerminalObserver
+    from pipeline.driver import Unobserved
+
+    terminal = TerminalObserver(errors)
+    try:
+        yield Unobserved() if as_json else terminal
+    finally:
+        terminal.stop()
 
 
 def _short(path: Path) -> Path:
@@ -459,6 +469,64 @@ def models_rollback(
     _show(rollback(load_config(config, env=env, overrides=set_ or [])), as_json)
 
 
+SourceName = Annotated[str | None, typer.Option(help="Only of this source.")]
+
+
+@quarantine_app.command("show")
+def quarantine_show(
+    config: ConfigFile,
+    source: SourceName = None,
+    rule: Annotated[str | None, typer.Option(help="Only rows that break this rule.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Rows to list; all are counted.")] = 20,
+    output: Annotated[
+        Path | None, typer.Option(help="Write a source's rows to this CSV file, to correct them.")
+    ] = None,
+    env: Env = None,
+    set_: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Quarantined rows: how many break which rule, and the first of them."""
+    from pipeline import quarantine
+    from pipeline.console import quarantine_tables
+
+    loaded = load_config(config, env=env, overrides=set_ or [])
+    if output is not None:
+        if source is None:
+            raise ConfigError("--output is of one source; name it with --source")
+        _show(quarantine.export(loaded, source, rule, output), as_json)
+        return
+    found = quarantine.show(loaded, source=source, rule=rule, limit=limit)
+    if as_json:
+        _print_json(found.as_json())
+        return
+    for table in quarantine_tables(found.as_json()):
+        Console().print(table)
+
+
+@quarantine_app.command("replay")
+def quarantine_replay(
+    config: ConfigFile,
+    source: Annotated[str, typer.Option(help="The source whose rows were corrected.")],
+    input_: Annotated[
+        Path | None,
+        typer.Option("--input", help="A file of quarantine show --output, corrected."),
+    ] = None,
+    env: Env = None,
+    set_: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Ingest corrected rows in the place of quarantined ones, or by corrected rules."""
+    from pipeline.quarantine import replay
+
+    loaded = load_config(config, env=env, overrides=set_ or [])
+    with _clean_stdout() as out:
+        with _watched(as_json) as observer:
+            found = replay(loaded, source, input_, observer)
+        _show(found, as_json, out)
+
+
 @data_app.command("flights")
 def data_flights(
     folder: Annotated[Path, typer.Option(help="Where to write.")] = Path("data/raw/flights"),
@@ -555,13 +623,13 @@ def backfill(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Run the schedule's intervals between two days that were missed or have failed."""
+    """Ingest again the partitions between two days, and run missed intervals of the schedule."""
     from pipeline.scheduling import backfill as fill
 
     days = _date("--from", from_), _date("--to", to)
-    with _clean_stdout():
-        records = fill(config, env=env, overrides=set_ or [], first=days[0], last=days[1])
-    _show_rows({"intervals": records}, "intervals", as_json)
+    with _clean_stdout(), _watched(as_json) as observer:
+        found = fill(config, *days, env=env, overrides=set_ or [], observer=observer)
+    _show_rows(found, "sources" if found["sources"] else "intervals", as_json)
 
 
 def _date(option: str, text: str) -> date:
@@ -601,13 +669,13 @@ def _show_cards(cards: list[dict[str, Any]], as_json: bool) -> None:
         print(yaml.safe_dump_all(cards, sort_keys=False, allow_unicode=True, width=100), end="")
 
 
-def _show(value: dict[str, Any], as_json: bool) -> None:
+def _show(value: dict[str, Any], as_json: bool, out: TextIO | None = None) -> None:
     from pipeline.console import rows_table
 
     if as_json:
-        _print_json(value)
+        _print_json(value, out)
     else:
-        Console().print(rows_table([value]))
+        Console(file=out).print(rows_table([value]))
 
 
 def _show_rows(value: dict[str, Any], key: str, as_json: bool) -> None:

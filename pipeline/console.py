@@ -15,6 +15,7 @@ from rich.text import Text
 
 from pipeline.config.pipeline import StageName
 from pipeline.planning import StagePlan
+from pipeline.report.visible import visible
 
 QUIET_SECONDS = 10.0
 """Without a terminal, progress is one line at most this often."""
@@ -143,6 +144,20 @@ def rows_table(rows: Sequence[dict[str, Any]]) -> Table:
     for row in rows:
         table.add_row(*(_shown(value) for value in row.values()))
     return table
+
+
+def quarantine_tables(found: dict[str, Any]) -> list[Table | str]:
+    """Rows by rule, and the first rows, of ``pipeline quarantine show``."""
+    if not found["rows"]:
+        return [f"no quarantined rows in {found['of']}"]
+    said = f"{found['rows']:,} quarantined rows in {found['of']}"
+    rows = [{name: _plain(value) for name, value in row.items()} for row in found["broken"]]
+    return [said, rows_table(found["rules"]), *([rows_table(rows)] if rows else [])]
+
+
+def _plain(value: Any) -> Any:
+    """Text from data, without what a terminal would take for a command."""
+    return visible(value, 100) if isinstance(value, str) else value
 
 
 def _shown(value: Any) -> str:

@@ -19,6 +19,7 @@ from pipeline.planning import SPECS, StagePlan, plan
 from pipeline.stages.context import StageContext
 from pipeline.store import Manifest, Store
 from pipeline.store.artifact import Outcome, clear_leftovers, publish, working_folder
+from pipeline.store.days import Days
 from pipeline.store.lock import exclusive
 from pipeline.store.runlog import RunLog, keep_report, utc_now
 
@@ -62,9 +63,13 @@ def run(
     *,
     select: Selection | None = None,
     force: Sequence[StageName] = (),
+    again: Days | None = None,
     observer: Observer | None = None,
 ) -> dict[str, Any]:
     """Run what has to run and skip the rest; returns the run's record (``run.json``).
+
+    Args:
+        again: days whose partitions ingest reads again: a backfill.
 
     Raises:
         LockedError: another run of this pipeline is at work in this store.
@@ -80,14 +85,14 @@ def run(
     with exclusive(store, config.name, "run"):
         for leftover in clear_leftovers(store):
             _log.info("removed what a killed run left: %s", leftover)
-        plans = {p.stage: p for p in plan(config, force=force)}
+        plans = {p.stage: p for p in plan(config, force=force, again=again)}
         _require_inputs(config, plans, select)
         if plans["train"].action == "run" and "train" in select.stages:
             importlib.import_module("pipeline.stages.train").check(config)
         log = RunLog(store, config.name)
         observer.started(log.run_id, [plans[stage] for stage in select.stages])
         with _recorded(log):
-            _run_stages(config, store, log, plans, select, observer)
+            _run_stages(config, store, log, plans, select, observer, frozenset(force), again)
         record = log.finish("done")
         if is_tracked:
             _track(config, log, record)
@@ -130,6 +135,8 @@ def _run_stages(
     plans: dict[StageName, StagePlan],
     select: Selection,
     observer: Observer,
+    force: frozenset[StageName],
+    again: Days | None,
 ) -> None:
     from pipeline.engines.session import Engines
 
@@ -147,6 +154,7 @@ def _run_stages(
     )
     with engines:
         context = StageContext(config, store, engines, log, lambda *_: None, dict(artifacts))
+        context.force, context.again = force, again
         for stage in select.stages:
             planned = plans[stage]
             context.progress = partial(observer.progress, stage)

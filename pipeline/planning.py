@@ -15,6 +15,8 @@ from pipeline.config.train import EXTRAS
 from pipeline.errors import ConfigError, StoreError
 from pipeline.store import Artifact, Store
 from pipeline.store.artifact import open_artifact, published
+from pipeline.store.corrections import corrections_path
+from pipeline.store.days import Days
 from pipeline.store.fingerprint import (
     HashCache,
     code_version,
@@ -36,7 +38,7 @@ class StageSpec:
 
 
 SPECS: Mapping[StageName, StageSpec] = {
-    "ingest": StageSpec((), ("dataprep", "stages/ingest.py"), ("pyspark",)),
+    "ingest": StageSpec((), ("dataprep", "stages/ingest.py", "stages/increments.py"), ("pyspark",)),
     "preprocess": StageSpec(
         ("ingest",),
         ("dataprep", "stages/preprocess.py", "handoff/checksum.py", "handoff/verify.py"),
@@ -80,11 +82,17 @@ class StagePlan:
     artifact: Artifact | None
 
 
-def plan(config: PipelineConfig, *, force: Iterable[StageName] = ()) -> list[StagePlan]:
+def plan(
+    config: PipelineConfig, *, force: Iterable[StageName] = (), again: Days | None = None
+) -> list[StagePlan]:
     """Plan all six stages, in order.
 
     A stage runs when no intact artifact with its fingerprint is published; the reason says what
     differs from the last artifact that this pipeline made.
+
+    Args:
+        force: stages to run though nothing has changed.
+        again: days of a backfill, for which ingest runs.
 
     Raises:
         DataRefused: a raw file is missing or cannot be read.
@@ -92,10 +100,12 @@ def plan(config: PipelineConfig, *, force: Iterable[StageName] = ()) -> list[Sta
     """
     store = Store(config.store_path)
     raw = _raw_files(config, store)
-    force = set(force)
+    forced = dict.fromkeys(force, "forced")
+    if again is not None:
+        forced.setdefault("ingest", f"backfill of {again}")
     plans: dict[StageName, StagePlan] = {}
     for stage in STAGES:
-        plans[stage] = _plan_stage(stage, config, store, raw, plans, stage in force)
+        plans[stage] = _plan_stage(stage, config, store, raw, plans, forced.get(stage))
     return list(plans.values())
 
 
@@ -115,7 +125,7 @@ def _plan_stage(
     store: Store,
     raw: dict[str, str],
     before: Mapping[StageName, StagePlan],
-    forced: bool,
+    forced: str | None,
 ) -> StagePlan:
     spec = SPECS[stage]
     inputs: dict[str, str] = {name: before[name].fingerprint for name in spec.needs}
@@ -132,7 +142,7 @@ def _plan_stage(
     name = fingerprint(stage=stage, **identity)
     artifact, damage = _look_up(store, stage, name)
     if forced:
-        reason = "forced"
+        reason = forced
     elif damage:
         reason = f"the published artifact is damaged: {damage}"
     elif artifact is not None:
@@ -173,6 +183,9 @@ def _raw_files(config: PipelineConfig, store: Store) -> dict[str, str]:
         for path in find_files(root, source.paths, name):
             shown = path.relative_to(root) if path.is_relative_to(root) else path
             files[f"{name}: {shown}"] = path
+        corrections = corrections_path(config, name)
+        if corrections.is_file():
+            files[f"corrections: {name}"] = corrections
     cache = HashCache(store)
     hashes = cache.hashes(files.values())
     with contextlib.suppress(OSError):  # a plan of a store that this user may only read
@@ -215,7 +228,7 @@ def _changed_inputs(
 ) -> list[str]:
     changes = []
     for name in dict.fromkeys((*last, *now)):
-        shown = name.removeprefix("sql: ")
+        shown = name.removeprefix("sql: ").replace("corrections: ", "corrected rows of ", 1)
         if name in remade or last.get(name) == now.get(name):
             continue
         if name not in now:

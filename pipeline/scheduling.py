@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as datetime_time
@@ -21,9 +21,13 @@ from croniter import croniter
 from rich.console import Console
 
 from pipeline.config import PipelineConfig, load_config
+from pipeline.config.ingest import SourceConfig
 from pipeline.config.schedule import ScheduleConfig
-from pipeline.errors import ConfigError, StageFailed
+from pipeline.driver import Observer, run
+from pipeline.errors import ConfigError, PipelineError, StageFailed
 from pipeline.store import Store
+from pipeline.store.artifact import open_artifact
+from pipeline.store.days import Days
 from pipeline.store.layout import write_text
 
 STOP_SECONDS = 10.0
@@ -120,46 +124,112 @@ def serve(config_file: Path, *, env: str | None, overrides: Sequence[str]) -> No
 
 
 def backfill(
-    config_file: Path, *, env: str | None, overrides: Sequence[str], first: date, last: date
-) -> list[dict[str, Any]]:
-    """Run the intervals from ``first`` to ``last`` (whole days) that no scheduler has run.
+    config_file: Path,
+    first: date,
+    last: date,
+    *,
+    env: str | None,
+    overrides: Sequence[str],
+    observer: Observer,
+) -> dict[str, list[dict[str, Any]]]:
+    """Do the work of some days again.
 
-    Intervals that failed are run again; those that are done or at work are left alone.
+    Where sources have partitions by date, one run reads those of these days again, and makes what
+    depends on them; late files of closed partitions are taken. Intervals of the schedule that no
+    scheduler has run, or that have failed, are done by it too. Without partitions, each of these
+    intervals is run.
 
     Returns:
-        The ledger's record of every interval in the range, in order.
+        ``sources``: of each source with partitions, how many units were read and kept;
+        ``intervals``: the ledger's record of every interval of the days, in order.
 
     Raises:
-        ConfigError: no schedule, a range that is empty or reaches into the future.
+        ConfigError: neither partitions nor a schedule; days that are none, or are still to come.
         StageFailed: an interval's run failed; the ones after it were not started.
+        PipelineError: as the run of the partitions raises.
     """
     config = load_config(config_file, env=env, overrides=overrides)
+    if first > last:
+        raise ConfigError(f"--from {first} comes after --to {last}")
+    if any(s.incremental and s.incremental.by == "partition" for s in _sources(config)):
+        return _backfill_partitions(config, Days(first, last), observer)
+    command = _command(config_file, env, overrides)
+    return {"sources": [], "intervals": _backfill_intervals(config, command, first, last)}
+
+
+def _sources(config: PipelineConfig) -> Iterable[SourceConfig]:
+    return config.ingest.sources.values()
+
+
+def _backfill_partitions(
+    config: PipelineConfig, days: Days, observer: Observer
+) -> dict[str, list[dict[str, Any]]]:
+    ledger = Ledger(Store(config.store_path).schedule / config.name)
+    instants = _instants(_checked(config), days.first, days.last) if config.schedule else []
+    wanted = _names(i for i in instants if i <= datetime.now(timezone.utc))
+    taken = [name for name in wanted if ledger.claim(name) or ledger.take_failed(name)]
+    start, code = time.monotonic(), StageFailed.exit_code
+    try:
+        record = run(config, again=days, observer=observer)
+        code = 0
+    except PipelineError as error:
+        code = error.exit_code
+        raise
+    finally:
+        for name in taken:
+            ledger.finish(name, code, time.monotonic() - start)
+    records = [item for item in ledger.records() if item["interval"] in set(wanted)]
+    return {"sources": _units(config, record), "intervals": records}
+
+
+def _units(config: PipelineConfig, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of each source that is ingested in units, how many a run has read and kept."""
+    (ingest,) = [stage for stage in record["stages"] if stage["stage"] == "ingest"]
+    artifact = open_artifact(Store(config.store_path), "ingest", ingest["fingerprint"])
+    sources = artifact.manifest.metrics["sources"] if artifact else {}
+    return [
+        {
+            "source": name,
+            "units_read": len(source["units_read"]),
+            "units_kept": source["units_kept"],
+        }
+        for name, source in sources.items()
+        if "units_read" in source
+    ]
+
+
+def _backfill_intervals(
+    config: PipelineConfig, command: list[str], first: date, last: date
+) -> list[dict[str, Any]]:
     schedule = _checked(config)
     ledger = Ledger(Store(config.store_path).schedule / config.name)
-    for interval in _intervals(schedule, first, last):
+    instants = list(_instants(schedule, first, last))
+    if instants and instants[-1] > datetime.now(timezone.utc):
+        raise ConfigError(f"--to {last}: the interval at {instants[-1]} has not come yet")
+    wanted = _names(instants)
+    for interval in wanted:
         if ledger.claim(interval) or ledger.take_failed(interval):
-            code = _run_claimed(_command(config_file, env, overrides), ledger, interval)
+            code = _run_claimed(command, ledger, interval)
             if code:
                 raise StageFailed(
                     f"the run of interval {interval} ended with exit code {code}",
                     hint="Mend the cause and run the same backfill again.",
                 )
-    wanted = set(_intervals(schedule, first, last))
-    return [record for record in ledger.records() if record["interval"] in wanted]
+    return [record for record in ledger.records() if record["interval"] in set(wanted)]
 
 
-def _intervals(schedule: ScheduleConfig, first: date, last: date) -> list[str]:
+def _instants(schedule: ScheduleConfig, first: date, last: date) -> Iterator[datetime]:
+    """When the expression names an interval, from the first day to the last."""
     zone = ZoneInfo(schedule.timezone)
-    if first > last:
-        raise ConfigError(f"--from {first} comes after --to {last}")
-    found = []
     instant = datetime.combine(first, datetime_time.min, zone) - timedelta(seconds=1)
     end = datetime.combine(last, datetime_time.max, zone)
     while (instant := next_time(schedule, instant)) <= end:
-        if instant > datetime.now(timezone.utc):
-            raise ConfigError(f"--to {last}: the interval at {instant} has not come yet")
-        found.append(interval_name(instant))
-    return list(dict.fromkeys(found))
+        yield instant
+
+
+def _names(instants: Iterable[datetime]) -> list[str]:
+    """The intervals' names, each once."""
+    return list(dict.fromkeys(map(interval_name, instants)))
 
 
 def _command(config_file: Path, env: str | None, overrides: Sequence[str]) -> list[str]:

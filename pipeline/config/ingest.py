@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from pipeline.config.incremental import IncrementalConfig
 from pipeline.config.section import Name, Section
 
 _TYPES = ("string", "int", "long", "float", "double", "boolean", "date", "timestamp")
@@ -57,6 +58,14 @@ class SourceConfig(Section):
         default=(), description="columns that are unique together; the first row of a key is kept"
     )
     max_quarantined_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    incremental: IncrementalConfig | None = Field(
+        default=None, description="read new and changed files only; left out, all at every ingest"
+    )
+    corrections: str | None = Field(
+        default=None,
+        description="CSV file of corrected rows, as quarantine show writes it; left out, in the "
+        "store",
+    )
     description: str | None = None
 
     @model_validator(mode="after")
@@ -64,6 +73,16 @@ class SourceConfig(Section):
         for name in self.key:
             if name not in self.columns:
                 raise ValueError(f"key column {name!r} is not among the declared columns")
+        return self
+
+    @model_validator(mode="after")
+    def _partitions_are_days(self) -> SourceConfig:
+        name = self.incremental.column if self.incremental else None
+        kind = self.columns[name].type if name in self.columns else "not declared"
+        if name is not None and kind not in ("date", "timestamp"):
+            raise ValueError(
+                f"incremental.column must be a declared date or timestamp. {name!r} is {kind}"
+            )
         return self
 
     @property

@@ -216,6 +216,8 @@ def _check_paths(config: PipelineConfig) -> None:
     texts |= {f"preprocess.steps[{i}].sql": (s.sql,) for i, s in enumerate(config.preprocess.steps)}
     for name, source in config.ingest.sources.items():
         texts[f"ingest.sources.{name}.path"] = source.paths
+        if source.corrections is not None:
+            texts[f"ingest.sources.{name}.corrections"] = (source.corrections,)
         for text in source.paths:
             folder = config.path(re.split(r"[*?\[]", text, maxsplit=1)[0])
             if config.store_path.is_relative_to(folder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +38,10 @@ class SourceResult:
     reasons: dict[str, int]
 
 
+Ingest = Callable[[Path, Path], SourceResult]
+"""Called with the folders for good and for broken rows."""
+
+
 def ingest_source(
     spark: SparkSession,
     source: SourceConfig,
@@ -48,20 +52,41 @@ def ingest_source(
 ) -> SourceResult:
     """Read a source, write its good rows and its broken rows as Parquet, and count both.
 
-    Clean data is read once. Only where rows are broken are the files read again for those, which
-    costs less than keeping every row of every source in memory or on disk in case one is.
-
     Raises:
         DataRefused: a file cannot be used; no row is left; or more rows are broken than
             ``max_quarantined_share`` allows. Both folders may then hold files.
         StageFailed: the rows written do not add up to the rows read.
+    """
+    result, reasons = write_source(spark, source, name, files, good_path, bad_path)
+    refuse_bad_share(name, source, result, reasons)
+    return result
+
+
+def write_source(
+    spark: SparkSession,
+    source: SourceConfig,
+    name: str,
+    files: Sequence[str],
+    good_path: str | Path,
+    bad_path: str | Path,
+    keep: Sequence[str] = (),
+) -> tuple[SourceResult, list[Reason]]:
+    """As ``ingest_source``, of files that may be a part of a source: any number may be broken.
+
+    Clean data is read once. Only where rows are broken are the files read again for those, which
+    costs less than keeping every row of every source in memory or on disk in case one is.
+
+    Args:
+        keep: columns besides the declared ones that the good rows are written with, such as
+            ``read.POSITION``.
     """
     prepare_session(spark)
     files = list(dict.fromkeys(os.path.normpath(file) for file in files))  # as Spark reads them
     with _unreadable_files_named(name, source, files):
         raw = read_source(spark, source, name, files)
         enforced = enforce(raw, source)
-        counts, good_files = _write_good(enforced, list(source.columns), good_path)
+        columns = [*source.columns, *keep]
+        counts, good_files = _write_good(enforced, columns, good_path)
         headers = len(files) if source.format == "csv" else 0  # they count as broken rows
         if counts["headers"] < headers:
             raise DataRefused(
@@ -78,10 +103,8 @@ def ingest_source(
             f"{quarantined:,} quarantined",
             hint="a file changed while it was read; run again",
         )
-    _refuse_bad_share(name, source, rows_in, quarantined, reasons)
-    return SourceResult(
-        rows_in, rows_out, quarantined, {reason.name: reason.count for reason in reasons}
-    )
+    counted = {reason.name: reason.count for reason in reasons}
+    return SourceResult(rows_in, rows_out, quarantined, counted), reasons
 
 
 def ingest_all(
@@ -90,11 +113,15 @@ def ingest_all(
     files_by_source: Mapping[str, Sequence[str]],
     folder: str | Path,
     threads: int = 4,
+    otherwise: Mapping[str, Ingest] | None = None,
 ) -> dict[str, SourceResult]:
     """Ingest sources side by side: ``folder/<source>/`` and ``folder/quarantine/<source>/``.
 
     Spark runs jobs of several threads at once, so that small sources fill the cores that a big
     one leaves idle.
+
+    Args:
+        otherwise: how to ingest the sources that are not read as a whole.
 
     Raises:
         PipelineError: one source failed, its own error; several, their messages together.
@@ -102,6 +129,8 @@ def ingest_all(
 
     def ingest(name: str) -> SourceResult:
         good, bad = Path(folder) / name, Path(folder) / "quarantine" / name
+        if otherwise and name in otherwise:
+            return otherwise[name](good, bad)
         return ingest_source(spark, sources[name], name, files_by_source[name], good, bad)
 
     with ThreadPoolExecutor(max(threads, 1), thread_name_prefix="ingest") as pool:
@@ -149,9 +178,15 @@ def _write_bad(
     return [file]
 
 
-def _refuse_bad_share(
-    name: str, source: SourceConfig, rows: int, quarantined: int, reasons: list[Reason]
+def refuse_bad_share(
+    name: str, source: SourceConfig, result: SourceResult, reasons: list[Reason]
 ) -> None:
+    """Refuse a source without rows, or with too many broken ones.
+
+    Raises:
+        DataRefused: with the most frequent reasons.
+    """
+    rows, quarantined = result.rows_in, result.rows_quarantined
     if not rows:
         raise DataRefused(
             f"source {name}: its files hold headers and no row", hint="check the export"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 MAX_RAW_CHARS = 10_000
@@ -50,15 +50,19 @@ def quarantine_table(bad: DataFrame, raw: DataFrame, source_name: str) -> DataFr
         characters; array<struct<rule, column, value>>. Ordered by file and row.
     """
     numbered = with_row_numbers(bad, raw).filter("_row > 0 or not _is_header")
-    # A URI keeps "+" as it is, but decoding takes it for a space.
-    path = F.url_decode(F.regexp_replace(F.regexp_replace("_file", "^file:/*", "/"), r"\+", "%2B"))
     return numbered.select(
         F.lit(source_name).alias("source"),
-        path.alias("file"),
+        path_column("_file").alias("file"),
         F.col("_row").alias("row"),
         F.substring("_raw", 1, MAX_RAW_CHARS).alias("raw"),
         F.col("_reasons").alias("reasons"),
     ).orderBy("file", "row")
+
+
+def path_column(uri: str) -> Column:
+    """The path of a file from the URI that Spark gives it."""
+    # A URI keeps "+" as it is, but decoding takes it for a space.
+    return F.url_decode(F.regexp_replace(F.regexp_replace(uri, "^file:/*", "/"), r"\+", "%2B"))
 
 
 def with_row_numbers(bad: DataFrame, raw: DataFrame) -> DataFrame:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.pipeline import PipelineConfig, StageName
 from pipeline.store import Artifact, Store
+from pipeline.store.days import Days
 from pipeline.store.runlog import RunLog
 
 if TYPE_CHECKING:
@@ -28,5 +29,9 @@ class StageContext:
     log: RunLog
     progress: Progress
     artifacts: dict[StageName, Artifact] = field(default_factory=dict)
+    force: frozenset[StageName] = frozenset()
+    """Stages that are run though nothing has changed: all of their work is done again."""
+    again: Days | None = None
+    """The days of a backfill: ingest reads their partitions again."""
     handed_off: HandedOff | None = None
     """The blocks that ``convert`` put into Ray in this run; ``train`` and ``infer`` use them."""

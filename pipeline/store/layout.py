@@ -7,6 +7,8 @@
     STORE/registry/                                         champions and their history
     STORE/mlflow/{mlflow.db,artifacts/}                     tracking, where it is asked for
     STORE/parts/<stage>/…                                   finished parts of a stage in work
+    STORE/quarantine/<source>/corrections/<pipeline>.csv    corrected rows that an ingest takes
+    STORE/quarantine/<source>/refused/<pipeline>/           of the last ingest, if it was refused
     STORE/locks/  STORE/cache/  STORE/schedule/             this machine's own book-keeping
 """
 
@@ -34,6 +36,12 @@ class Store:
 
     def parts(self, stage: str) -> Path:
         return self.root / "parts" / stage
+
+    def corrections(self, source: str, pipeline: str) -> Path:
+        return self.root / "quarantine" / source / "corrections" / f"{pipeline}.csv"
+
+    def refused(self, source: str, pipeline: str) -> Path:
+        return self.root / "quarantine" / source / "refused" / pipeline
 
     @property
     def runs(self) -> Path:
