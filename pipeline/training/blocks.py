@@ -23,7 +23,10 @@ from pipeline.training.matrix import Floats
 
 @dataclass(frozen=True)
 class Blocks:
-    """The features of some rows.
+    """The features of some rows, column by column in memory.
+
+    Scalers, imputers and encoders go through columns, and so do trees; rows side by side would
+    make them touch all of the memory for each (a scaled ridge takes half the time this way).
 
     Attributes:
         numeric: names of the columns of ``numbers``.
@@ -42,21 +45,45 @@ class Blocks:
     def empty(self) -> tuple[str, ...]:
         """The numeric columns without a single value."""
         return tuple(
-            name for i, name in enumerate(self.numeric) if np.isnan(self.numbers[:, i]).all()
+            name
+            for name, column in zip(self.numeric, self.numbers.T, strict=True)
+            if np.isnan(column[:1]).all() and np.isnan(column).all()
         )
 
     def take(self, rows: npt.NDArray[np.intp] | slice) -> Blocks:
-        """Some of the rows; a slice copies nothing."""
-        return Blocks(self.numeric, self.categorical, self.numbers[rows], self.codes[rows])
+        """Some of the rows; neighbours, as a slice or by position, are not copied."""
+        if not isinstance(rows, slice) and _are_neighbours(rows):
+            rows = slice(int(rows[0]), int(rows[-1]) + 1)
+        return Blocks(
+            self.numeric, self.categorical, _rows(self.numbers, rows), _rows(self.codes, rows)
+        )
+
+
+def _are_neighbours(rows: npt.NDArray[np.intp]) -> bool:
+    return bool(len(rows)) and bool((np.diff(rows) == 1).all())
+
+
+def _rows(values: Floats, rows: npt.NDArray[np.intp] | slice) -> Floats:
+    if isinstance(rows, slice):
+        return values[rows]
+    return np.take(values.T, rows, axis=1).T
+
+
+def _columns(values: Floats, columns: Sequence[int]) -> Floats:
+    """(n_samples, n_columns) a copy, each column in one piece, wherever the rows came from.
+
+    So that what an estimator does with it neither depends on its neighbours nor reaches them.
+    """
+    return values.T[list(columns)].T
 
 
 def to_blocks(X: pd.DataFrame, categorical: Sequence[str]) -> Blocks:
     """The blocks of (n_samples, n_features) object and float64 columns."""
     numeric = tuple(str(name) for name in X.columns if name not in categorical)
-    numbers = np.empty((len(X), len(numeric)))
+    numbers = np.empty((len(X), len(numeric)), order="F")
     for i, name in enumerate(numeric):
         numbers[:, i] = X[name].to_numpy()
-    codes = np.empty((len(X), len(categorical)))
+    codes = np.empty((len(X), len(categorical)), order="F")
     for i, name in enumerate(categorical):
         ranks, categories = pd.factorize(X[name].to_numpy(), sort=True)
         codes[:, i] = np.where(ranks < 0, len(categories), ranks)
@@ -123,8 +150,8 @@ class FoldMatrices:
             columns = [self._train.categorical.index(name) for name in wanted.categorical]
             encoder = wanted.encoder()
             y = clip_target(self._y, wanted.clip)  # target encoding alone looks at it
-            fitted = encoder.fit_transform(self._train.codes[:, columns], y)
-            self._parts[key] = fitted, encoder.transform(self._valid.codes[:, columns])
+            fitted = encoder.fit_transform(_columns(self._train.codes, columns), y)
+            self._parts[key] = fitted, encoder.transform(_columns(self._valid.codes, columns))
         return self._parts[key]
 
     def _numbers(self, wanted: Preparation, steps: Sequence[BaseEstimator]) -> Sides:
@@ -136,5 +163,6 @@ class FoldMatrices:
                 self._parts[key] = steps[-1].fit_transform(before), steps[-1].transform(after)
             else:
                 columns = [self._train.numeric.index(name) for name in wanted.numeric]
-                self._parts[key] = self._train.numbers[:, columns], self._valid.numbers[:, columns]
+                train, valid = self._train.numbers, self._valid.numbers
+                self._parts[key] = _columns(train, columns), _columns(valid, columns)
         return self._parts[key]

@@ -6,12 +6,16 @@ import faulthandler
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 GRACE_SECONDS = 5.0
 """From the error to the end of the worker, of a fit that does not come back for the error."""
+
+_SLACK_SECONDS = 1.0
+"""By so much the grace may be shorter, so that the watchdog is set once a second, not once a fit."""
 
 
 def no_result_within(seconds: float) -> str:
@@ -35,16 +39,52 @@ def deadline(seconds: float | None, *, expendable: bool = False) -> Iterator[Non
 
     before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    watched = expendable and sys.__stderr__ is not None
-    if watched:
-        # Its thread needs no interpreter lock, which compiled code may hold for ever.
-        faulthandler.dump_traceback_later(
-            seconds + GRACE_SECONDS, exit=True, file=sys.__stderr__ or sys.stderr
-        )
+    if expendable:
+        _WATCHDOG.set(seconds + GRACE_SECONDS)
     try:
         yield
     finally:
-        if watched:
-            faulthandler.cancel_dump_traceback_later()
+        if expendable:
+            _WATCHDOG.let_go()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def many_deadlines() -> Iterator[None]:
+    """Around deadlines in quick succession: they share a watchdog, which is a thread to start.
+
+    Nothing that takes longer than a fit may take may happen between them.
+    """
+    _WATCHDOG.shared = True
+    try:
+        yield
+    finally:
+        _WATCHDOG.shared = False
+        _WATCHDOG.let_go()
+
+
+class _Watchdog:
+    """Ends this process at a time, whatever it does then; used by the main thread alone."""
+
+    def __init__(self) -> None:
+        self.shared = False
+        self._strikes: float | None = None
+
+    def set(self, seconds: float) -> None:
+        """Strike in so many seconds, or up to a second earlier."""
+        strikes = time.monotonic() + seconds
+        near = self._strikes is not None and 0 <= strikes - self._strikes <= _SLACK_SECONDS
+        if not near and sys.__stderr__ is not None:
+            # Its thread needs no interpreter lock, which compiled code may hold for ever.
+            faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+            self._strikes = strikes
+
+    def let_go(self) -> None:
+        """Strike no more, unless what follows shares it."""
+        if self._strikes is not None and not self.shared:
+            faulthandler.cancel_dump_traceback_later()
+            self._strikes = None
+
+
+_WATCHDOG = _Watchdog()

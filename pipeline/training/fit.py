@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 
 from pipeline.config.train import CandidateConfig
 from pipeline.models.entry import Scope
+from pipeline.training.array_checks import quick_array_checks
 from pipeline.training.blocks import Blocks, FoldMatrices, Sides, clip_target, to_blocks
 from pipeline.training.candidates import (
     Preparation,
@@ -177,7 +178,7 @@ def fit_fold(
         blanks = [_blank(data, name, candidate, options) for name, candidate in candidates.items()]
         return [replace(blank, status="skipped", error=reason) for blank in blanks]
     found: dict[str, FitResult] = {}
-    with limited(options.threads), _trusted_parameters():
+    with limited(options.threads), _trusted_parameters(), quick_array_checks():
         if not options.share:
             for name, candidate in candidates.items():
                 found[name] = _fit_alone(data.alone(), name, candidate, options)

@@ -26,7 +26,7 @@ from pipeline.training.blends import (
     write_outputs,
 )
 from pipeline.training.blocks import Blocks, to_blocks
-from pipeline.training.deadline import deadline
+from pipeline.training.deadline import deadline, many_deadlines
 from pipeline.training.finals import FinalWork, SavedModel, save_finals
 from pipeline.training.fit import FoldData, fit_final, fit_fold
 from pipeline.training.identity import FitKeys
@@ -104,9 +104,10 @@ def fit_segments(
 ) -> list[FitResult]:
     """The fits of some segments, one segment after the other."""
     results: list[FitResult] = []
-    for work, fold, names, data in _folds_of(settings, pack, places, tables):
-        candidates = {name: settings.train.candidates[name] for name in names}
-        results += fit_fold(data, candidates, settings.options(work.segment, fold))
+    with many_deadlines():
+        for work, fold, names, data in _folds_of(settings, pack, places, tables):
+            candidates = {name: settings.train.candidates[name] for name in names}
+            results += fit_fold(data, candidates, settings.options(work.segment, fold))
     return results
 
 
