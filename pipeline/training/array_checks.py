@@ -1,8 +1,8 @@
 """Whether an array is a data frame: the question scikit-learn puts ten times a fit, answered fast.
 
 scikit-learn 1.9 asks narwhals, which looks through the ancestors of the array's class for the
-attributes of a dozen kinds of frames: about 20 µs each time, a fifth of a fit of a few hundred rows.
-That a NumPy array is none is known at once.
+attributes of a dozen kinds of frames: about 20 µs each time, which is a fifth of a fit of a few
+hundred rows. That a NumPy array is none is known at once.
 """
 
 from __future__ import annotations

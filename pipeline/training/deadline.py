@@ -15,7 +15,7 @@ GRACE_SECONDS = 5.0
 """From the error to the end of the worker, of a fit that does not come back for the error."""
 
 _SLACK_SECONDS = 1.0
-"""By so much the grace may be shorter, so that the watchdog is set once a second, not once a fit."""
+"""By so much the grace may be shorter: the watchdog is set once a second then, not once a fit."""
 
 
 def no_result_within(seconds: float) -> str:
