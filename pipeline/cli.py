@@ -263,19 +263,21 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Say what would run or be skipped, and why. Starts no engine."""
-    from pipeline.console import candidates_line, plan_table
+    from pipeline.console import candidates_line, plan_table, steps_line
     from pipeline.planning import plan as make_plan
     from pipeline.planning import planned_candidates
 
     loaded = load_config(config, env=env, overrides=set_ or [])
     candidates = planned_candidates(loaded)
+    steps = [step.summary for step in loaded.preprocess.steps]
     plans = make_plan(loaded)
     if as_json:
         keys = ("stage", "action", "reason", "fingerprint")
         stages = [{key: getattr(p, key) for key in keys} for p in plans]
-        _print_json({"stages": stages, "candidates": candidates})
+        _print_json({"stages": stages, "steps": steps, "candidates": candidates})
     else:
         Console().print(plan_table(plans))
+        Console().print(steps_line(steps), soft_wrap=True)
         Console().print(candidates_line(list(candidates)), soft_wrap=True)
 
 

@@ -93,6 +93,12 @@ def plan_table(plans: Sequence[StagePlan]) -> Table:
     return table
 
 
+def steps_line(steps: Sequence[dict[str, str]]) -> str:
+    """The steps of preprocess, in order."""
+    shown = (f"{step['name']} ({step['kind']})" for step in steps)
+    return f"{len(steps)} steps: {escape(', '.join(shown))}"
+
+
 def candidates_line(names: Sequence[str], shown: int = 12) -> str:
     """The candidates that train would fit, the first of them by name."""
     more = f", and {len(names) - shown} more (--json lists all)" if len(names) > shown else ""

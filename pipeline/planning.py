@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.pipeline import STAGES, PipelineConfig, StageName
+from pipeline.config.steps import PythonStep, SqlStep
 from pipeline.config.train import EXTRAS
 from pipeline.errors import ConfigError, StoreError
 from pipeline.store import Artifact, Store
@@ -25,6 +26,7 @@ from pipeline.store.fingerprint import (
     sha256_file,
 )
 from pipeline.store.inputs import find_files
+from pipeline.store.modules import find_module_files
 from pipeline.training.expand import expand_candidates
 
 
@@ -96,7 +98,7 @@ def plan(
 
     Raises:
         DataRefused: a raw file is missing or cannot be read.
-        ConfigError: an SQL file is missing.
+        ConfigError: an SQL file or a function's module is missing.
     """
     store = Store(config.store_path)
     raw = _raw_files(config, store)
@@ -132,7 +134,7 @@ def _plan_stage(
     if stage == "ingest":
         inputs |= raw
     if stage == "preprocess":
-        inputs |= _sql_files(config)
+        inputs |= _step_files(config)
     identity: dict[str, Any] = {
         "code_version": code_version(_PACKAGE, spec.code),
         "config": json.loads(json.dumps(config.stage(stage))),
@@ -193,17 +195,28 @@ def _raw_files(config: PipelineConfig, store: Store) -> dict[str, str]:
     return {key: hashes[path] for key, path in files.items()}
 
 
-def _sql_files(config: PipelineConfig) -> dict[str, str]:
+def _step_files(config: PipelineConfig) -> dict[str, str]:
+    """Content hashes of the SQL files and of the project's own modules that steps run."""
     found: dict[str, str] = {}
     for step in config.preprocess.steps:
-        path = config.path(step.sql)
-        if not path.is_file():
-            raise ConfigError(
-                f"preprocess step {step.name!r}: no such file: {step.sql}",
-                hint=f"Paths are relative to {config.root}.",
-            )
-        found[f"sql: {step.sql}"] = sha256_file(path)
+        if isinstance(step, SqlStep):
+            found[f"sql: {step.sql}"] = sha256_file(_sql_file(config, step))
+        elif isinstance(step, PythonStep):
+            root = config.path(".")
+            where = f"preprocess step {step.name!r}"
+            for path in find_module_files(root, step.module, step.function, where):
+                found[f"python: {path.relative_to(root)}"] = sha256_file(path)
     return found
+
+
+def _sql_file(config: PipelineConfig, step: SqlStep) -> Path:
+    path = config.path(step.sql)
+    if not path.is_file():
+        raise ConfigError(
+            f"preprocess step {step.name!r}: no such file: {step.sql}",
+            hint=f"Paths are relative to {config.root}.",
+        )
+    return path
 
 
 def _difference(
@@ -228,7 +241,8 @@ def _changed_inputs(
 ) -> list[str]:
     changes = []
     for name in dict.fromkeys((*last, *now)):
-        shown = name.removeprefix("sql: ").replace("corrections: ", "corrected rows of ", 1)
+        shown = name.removeprefix("sql: ").removeprefix("python: ")
+        shown = shown.replace("corrections: ", "corrected rows of ", 1)
         if name in remade or last.get(name) == now.get(name):
             continue
         if name not in now:

@@ -9,12 +9,14 @@ import re
 import types
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from pipeline.config.pipeline import PipelineConfig
+from pipeline.config.steps import SqlStep
 from pipeline.config.yaml_reader import Document, KeyPath, dotted, parse_value, read_yaml
 from pipeline.errors import ConfigError
 
@@ -126,34 +128,33 @@ def _validate(
         # JSON mode is strict about types and still takes a list for a tuple and text for a date.
         config = PipelineConfig.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        problems += _describe(error, lines, data["secrets"])
+        problems += _describe(error, lines, data)
     if problems or config is None:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in the configuration:\n"
         raise ConfigError(count + "\n".join(f"  {p}" for p in problems))
     return config
 
 
-def _describe(
-    error: ValidationError, lines: dict[KeyPath, str], secrets: dict[str, str]
-) -> list[str]:
+def _describe(error: ValidationError, lines: dict[KeyPath, str], data: dict[str, Any]) -> list[str]:
     """One line a key path; the members of a union that all failed are joined by "or"."""
     wanted: dict[str, tuple[list[str], str]] = {}
     for problem in error.errors(include_url=False):
-        at: KeyPath = tuple(problem["loc"])
+        at = _key_path(problem, lines)
+        if problem["type"] == "too_short" and problem["input"]:
+            continue  # its items were wrong, and are reported
         if problem["type"] == "missing":
             wanted[f"{_place(at[:-1], lines)}{dotted(at)}: must be set"] = ([], "nothing")
             continue
-        # pydantic names the member of a union, or "[key]", as a step; a reader has no such key.
-        while at and at not in lines:
-            at = at[:-1]
         where = f"{_place(at, lines)}{dotted(at)}: "
         if problem["type"] == "extra_forbidden":
-            wanted[f"{where}unknown key{_nearest(str(at[-1]), at[:-1])}"] = ([], "")
+            wanted[f"{where}unknown key{_nearest(str(at[-1]), at[:-1], data)}"] = ([], "")
+        elif problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            wanted[f"{where}{_wrong_kind(problem)}"] = ([], "")
         elif problem["type"] == "value_error":
             wanted[where + str(problem["ctx"]["error"])] = ([], "")
         else:
             message = problem["msg"].removeprefix("Input should be ")
-            found = secrets.get(dotted(at), problem["input"])
+            found = data["secrets"].get(dotted(at), problem["input"])
             shown = json.dumps(found, ensure_ascii=False, default=str)
             allowed, _ = wanted.setdefault(where + "must be ", ([], shown))
             allowed.append(message)
@@ -161,6 +162,29 @@ def _describe(
         start + " or ".join(allowed) + (f". Got {_short(found)} instead" if found else "")
         for start, (allowed, found) in wanted.items()
     ]
+
+
+def _key_path(problem: ErrorDetails, lines: dict[KeyPath, str]) -> KeyPath:
+    """A problem's place in the file.
+
+    pydantic names the member of a union, or "[key]", as a step; a reader has no such key.
+    """
+    at: KeyPath = ()
+    for part in problem["loc"]:
+        at = (*at, part) if (*at, part) in lines else at
+    if problem["type"] in ("missing", "extra_forbidden") and at[-1:] != problem["loc"][-1:]:
+        at = (*at, problem["loc"][-1])
+    return at
+
+
+def _wrong_kind(problem: ErrorDetails) -> str:
+    found = problem["input"].get("kind") if isinstance(problem["input"], dict) else None
+    if problem["type"] == "union_tag_not_found" or not isinstance(found, str):
+        return "kind: must be set"
+    kinds = problem.get("ctx", {})["expected_tags"].replace("'", "").split(", ")
+    near = difflib.get_close_matches(found, kinds, 1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return f"kind: must be one of {', '.join(kinds)}. Got {found!r} instead{meant}"
 
 
 def _short(text: str) -> str:
@@ -173,36 +197,49 @@ def _place(at: KeyPath, lines: dict[KeyPath, str]) -> str:
     return f"{lines[at]}: " if at in lines else ""
 
 
-def _nearest(name: str, parent: KeyPath) -> str:
-    valid = _valid_names(parent)
+def _nearest(name: str, parent: KeyPath, data: dict[str, Any]) -> str:
+    valid = _valid_names(parent, data)
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; allowed: {', '.join(sorted(valid))}" if valid else ""
 
 
-def _valid_names(at: KeyPath) -> list[str]:
-    """Names of the fields at a key path, found by walking the models' annotations."""
+def _valid_names(at: KeyPath, data: Any) -> list[str]:
+    """Names of the fields at a key path, found by walking the models' annotations and the data."""
     annotation: Any = PipelineConfig
     for part in at:
-        annotation = _section_of(annotation)
+        annotation = _section_of(annotation, data)
         if _is_section(annotation):
             field = annotation.model_fields.get(str(part))
             annotation = field.annotation if field else None
         else:  # a key of a dictionary or an index of a list
             members = [a for a in getattr(annotation, "__args__", ()) if a is not ...]
             annotation = members[-1] if members else None
-    annotation = _section_of(annotation)
+        data = data[part] if isinstance(part, int) or part in data else {}
+    annotation = _section_of(annotation, data)
     if not _is_section(annotation):
         return []
     return [name for name in annotation.model_fields if name not in _SET_HERE]
 
 
-def _section_of(annotation: Any) -> Any:
-    """The section in ``Section | None``; anything else as it is."""
-    if isinstance(annotation, types.UnionType):
-        return next((a for a in annotation.__args__ if _is_section(a)), annotation)
-    return annotation
+def _section_of(annotation: Any, data: Any) -> Any:
+    """Of a union of sections the one that the data means; anything else as it is."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) not in (types.UnionType, Union):
+        return annotation
+    members = [_section_of(member, data) for member in get_args(annotation)]
+    sections = [member for member in members if _is_section(member)]
+    return max(sections, key=lambda section: _likeness(section, data), default=annotation)
+
+
+def _likeness(section: type[BaseModel], data: Any) -> tuple[bool, int]:
+    """Whether the data is of the section's kind, and how many of its keys are known there."""
+    keys = data if isinstance(data, dict) else {}
+    kind = section.model_fields.get("kind")
+    named = kind is not None and keys.get("kind") in get_args(kind.annotation)
+    return named, sum(key in section.model_fields for key in keys)
 
 
 def _is_section(annotation: Any) -> bool:
@@ -213,7 +250,9 @@ def _check_paths(config: PipelineConfig) -> None:
     """No relative path leaves the project, and no run reads its own output as input."""
     problems = []
     texts: dict[str, tuple[str, ...]] = {"store": (config.store,)}
-    texts |= {f"preprocess.steps[{i}].sql": (s.sql,) for i, s in enumerate(config.preprocess.steps)}
+    for at, step in enumerate(config.preprocess.steps):
+        if isinstance(step, SqlStep):
+            texts[f"preprocess.steps[{at}].sql"] = (step.sql,)
     for name, source in config.ingest.sources.items():
         texts[f"ingest.sources.{name}.path"] = source.paths
         if source.corrections is not None:

@@ -16,6 +16,7 @@ from pipeline.config.promotion import PromotionConfig
 from pipeline.config.report import ReportConfig
 from pipeline.config.schedule import ScheduleConfig
 from pipeline.config.section import Section, Slug
+from pipeline.config.steps import find_unknown_inputs
 from pipeline.config.tracking import TrackingConfig
 from pipeline.config.train import TrainConfig
 
@@ -58,6 +59,12 @@ class PipelineConfig(Section):
                 f"preprocess.main must be one of the sources {', '.join(sources)}. "
                 f"Got {main!r} instead"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_read_what_is_there(self) -> PipelineConfig:
+        if problems := find_unknown_inputs(self.preprocess.steps, tuple(self.ingest.sources)):
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")

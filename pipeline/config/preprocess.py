@@ -1,4 +1,4 @@
-"""``preprocess``: SQL steps, and the roles that the columns of their result play."""
+"""``preprocess``: its steps, and the roles that the columns of their result play."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from pipeline.config.leakage import find_leaks
 from pipeline.config.section import Count, Name, Section
+from pipeline.config.steps import StepConfig
 
 FoldKind = Literal["time", "group", "stratified"]
 
 FOLD = "fold"
 """The column of the feature table that holds the folds by group and the stratified ones."""
-
-
-class StepConfig(Section):
-    """One SELECT over the sources and the steps before it; its name is the view it makes."""
-
-    name: Name
-    sql: str = Field(description="path of the .sql file, relative to the project's root")
 
 
 class FeaturesConfig(Section):
@@ -140,7 +135,7 @@ class PreprocessConfig(Section):
     """Typed tables become one table of features, clustered by segment."""
 
     params: dict[Name, int | float | Annotated[str, StringConstraints(pattern=r"^[\w.:+ -]*$")]] = (
-        Field(default={}, description="values for ${name} in the SQL files")
+        Field(default={}, description="values for ${name} in the SQL files, and for functions")
     )
     steps: Annotated[tuple[StepConfig, ...], Field(min_length=1)]
     main: Name | None = Field(
@@ -171,6 +166,8 @@ class PreprocessConfig(Section):
         taken = {*self.key, self.time, *self.segment, self.target, *self.features.names}
         if twice := sorted(taken & set(self.carry)):
             raise ValueError(f"carry: {', '.join(twice)} has another role already")
+        if leaks := find_leaks(self.steps, self.target, self.features.names):
+            raise ValueError("; ".join(leaks))
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from pipeline.dataprep.session import prepare_session
 from pipeline.dataprep.sql_guard import check_query
 from pipeline.errors import ConfigError
 
@@ -19,54 +18,37 @@ _TEXT = re.compile(r"[\w.:+ -]*")
 _POSITION = re.compile(r"\(line (\d+), pos \d+\)|; line (\d+) pos \d+")
 
 
-def run_steps(
-    spark: SparkSession,
-    steps: Sequence[tuple[str, str]],
-    params: Mapping[str, Param],
-    views: Mapping[str, DataFrame],
+def run_query(
+    spark: SparkSession, name: str, text: str, views: Mapping[str, DataFrame]
 ) -> DataFrame:
-    """Analyse the steps in order; nothing runs until the result is used.
+    """Analyse one step's SQL; nothing runs until the result is used.
 
     Args:
-        steps: (name, SQL text); each name is a view for the steps after it.
-        params: values for ``${name}``, which becomes a whole SQL literal: text in quotes.
-        views: the sources' tables by name.
-
-    Returns:
-        The rows of the last step.
+        spark: the session, in which the views have their names.
+        name: the step's.
+        text: its SQL, parameters put in.
+        views: what it may read.
 
     Raises:
-        ConfigError: a step is not one SELECT, reads something else than the views, calls a
-            function that reaches outside them or differs from run to run, has an unknown
-            column, or names an unknown parameter; or a parameter is used nowhere.
+        ConfigError: it is not one SELECT, reads something else than the views, calls a function
+            that reaches outside them or differs from run to run, or has an unknown column.
     """
-    prepare_session(spark)
-    taken = [name for name, _ in steps if name in views]
-    if taken:
-        raise ConfigError(f"preprocess.steps: {taken[0]!r} is the name of a source already")
-    texts = substitute(steps, params)
-    made: list[str] = []
     try:
-        for name, frame in views.items():
-            frame.createOrReplaceTempView(name)
-            made.append(name)
-        result = None
-        for name, text in texts:
-            result = _run_step(spark, name, text, made)
-            result.createOrReplaceTempView(name)
-            made.append(name)
-    finally:
-        for name in made:  # frames keep their plans; names must not outlive the stage
-            spark.catalog.dropTempView(name)
-    if result is None:
-        raise ConfigError("preprocess.steps: must have at least one step. Got none instead")
-    return result
+        check_query(spark, name, text, list(views))
+        return spark.sql(text)
+    except (ParseException, AnalysisException) as error:
+        raise ConfigError(_describe(name, error), hint=f"correct the SQL of step {name}") from error
 
 
 def substitute(
-    steps: Sequence[tuple[str, str]], params: Mapping[str, Param]
+    steps: Sequence[tuple[str, str]], params: Mapping[str, Param], *, all_used: bool = True
 ) -> list[tuple[str, str]]:
-    """Replace every ``${name}`` by its value as a literal.
+    """Replace every ``${name}`` by its value as a whole SQL literal: text in quotes.
+
+    Args:
+        steps: (name, SQL text).
+        params: values by name.
+        all_used: refuse parameters that no text uses.
 
     Raises:
         ConfigError: all unknown and unused parameters, with the nearest names.
@@ -90,9 +72,8 @@ def substitute(
             used.add(name)
             parts.append(_literal(name, params[name]))
         texts.append((step, "".join([*parts, text[end:]])))
-    problems += [
-        f"preprocess.params.{name}: no step uses it" for name in params if name not in used
-    ]
+    unused = [name for name in params if name not in used] if all_used else []
+    problems += [f"preprocess.params.{name}: no step uses it" for name in unused]
     if problems:
         raise ConfigError("\n".join(problems), hint="correct the name, or remove the parameter")
     return texts
@@ -110,14 +91,6 @@ def _literal(name: str, value: Param) -> str:
 def _nearest(name: str, known: Mapping[str, object]) -> str:
     near = get_close_matches(name, list(known), 1)
     return f" (there is {near[0]!r})" if near else f" (there are {', '.join(known) or 'none'})"
-
-
-def _run_step(spark: SparkSession, name: str, text: str, views: Sequence[str]) -> DataFrame:
-    try:
-        check_query(spark, name, text, views)
-        return spark.sql(text)
-    except (ParseException, AnalysisException) as error:
-        raise ConfigError(_describe(name, error), hint=f"correct the SQL of step {name}") from error
 
 
 def _describe(name: str, error: PySparkException) -> str:

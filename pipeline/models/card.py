@@ -102,7 +102,7 @@ def _data(manifests: Mapping[StageName, Manifest]) -> dict[str, Any]:
 def _features(preprocess: Manifest, infer: Manifest) -> dict[str, Any]:
     return {
         **preprocess.config["features"],
-        "sql": [step["sql"] for step in preprocess.config["steps"]],
+        "sql": [step["sql"] for step in preprocess.config["steps"] if "sql" in step],
         **_importance(infer),
     }
 

@@ -1,4 +1,4 @@
-"""``preprocess``: typed tables to one table of features, by the configuration's SQL."""
+"""``preprocess``: typed tables to one table of features, by the configuration's steps."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.config import PipelineConfig
 from pipeline.config.preprocess import FOLD, SplitConfig
+from pipeline.dataprep.disguise import find_disguises
 from pipeline.dataprep.profile import profile_features
-from pipeline.dataprep.sql import run_steps
+from pipeline.dataprep.steps import load_steps, run_steps
 from pipeline.dataprep.write_features import write_features
 from pipeline.errors import DataRefused
 from pipeline.handoff.blocks import plan_blocks, read_block
@@ -29,10 +30,10 @@ from pipeline.training.matrix import fold_numbers
 
 
 def run(context: StageContext, folder: Path) -> Outcome:
-    """Run the SQL steps over the ingested sources; write, describe and sum up their result."""
+    """Run the steps over the ingested sources; write, describe and sum up their result."""
     config, ingest = context.config, context.artifacts["ingest"]
     features = folder / "features"
-    context.progress(0, 0, f"{len(config.preprocess.steps)} SQL steps")
+    context.progress(0, 0, f"{len(config.preprocess.steps)} steps")
     written = write_features(
         _frame(context.engines.spark(), config, ingest), config.preprocess, features
     )
@@ -47,11 +48,11 @@ def run(context: StageContext, folder: Path) -> Outcome:
         rows_in=rows_in,
         rows_out=written.rows,
         metrics={
-            "steps": [{"name": s.name, "sql": s.sql} for s in config.preprocess.steps],
+            "steps": [s.summary for s in config.preprocess.steps],
             "rows_dropped_by_sql": rows_in - written.rows if config.preprocess.main else None,
             "split": split,
             "segments": _segments(config, features),
-            "suspicious": profile["suspicious"],
+            "suspicious": find_disguises(files, config.preprocess),
             "profile": profile["columns"],
             "columns": {field.name: str(field.type) for field in blocks.schema},
             # Of the files as they are read back, so that convert can prove what arrives in Ray.
@@ -61,12 +62,12 @@ def run(context: StageContext, folder: Path) -> Outcome:
 
 
 def _frame(spark: SparkSession, config: PipelineConfig, ingest: Artifact) -> DataFrame:
-    steps = [(s.name, config.path(s.sql).read_text("utf-8")) for s in config.preprocess.steps]
+    steps = load_steps(spark, config.preprocess, config.path("."))
     views = {
         source: spark.read.parquet(*(str(path) for path in ingest.files(source)))
         for source in config.ingest.sources
     }
-    return run_steps(spark, steps, config.preprocess.params, views)
+    return run_steps(spark, steps, views)
 
 
 def _rows_in(config: PipelineConfig, ingest: Artifact, rows_out: int) -> int:

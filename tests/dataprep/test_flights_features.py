@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from pipeline.dataprep.sql import run_steps
+from pipeline.dataprep.sql import run_query, substitute
+from pipeline.dataprep.steps import run_steps
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -114,7 +116,9 @@ def features_of(
         for name, schema in SCHEMAS.items()
     }
     steps = [(re.sub(r"^\d+_", "", path.stem), path.read_text()) for path in STEPS]
-    return collected(run_steps(spark, steps, {"horizon_hours": horizon_hours}, views))
+    texts = substitute(steps, {"horizon_hours": horizon_hours})
+    queries = [(name, partial(run_query, spark, name, text)) for name, text in texts]
+    return collected(run_steps(spark, queries, views))
 
 
 def collected(frame: DataFrame) -> pd.DataFrame:

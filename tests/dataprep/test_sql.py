@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from pipeline.dataprep.sql import run_steps
+from pipeline.dataprep.sql import run_query, substitute
+from pipeline.dataprep.steps import run_steps
 from pipeline.errors import ConfigError
 
 
 def run(spark: SparkSession, *texts: str, **params: Any) -> DataFrame:
     views = {"shops": spark.createDataFrame([(1, "a"), (2, "b"), (3, None)], "id int, town string")}
     steps = [(f"step{number}", text) for number, text in enumerate(texts, 1)]
-    return run_steps(spark, steps, params, views)
+    texts = substitute(steps, params)
+    queries = [(name, partial(run_query, spark, name, text)) for name, text in texts]
+    return run_steps(spark, queries, views)
 
 
 def rows(frame: DataFrame) -> list[tuple[Any, ...]]:
@@ -136,4 +140,4 @@ def test_a_syntax_error_is_a_config_error_with_its_line(spark: SparkSession) -> 
 def test_a_step_may_not_take_a_sources_name(spark: SparkSession, tmp_path: Path) -> None:
     frame = spark.range(1)
     with pytest.raises(ConfigError, match="'a' is the name of a source already"):
-        run_steps(spark, [("a", "SELECT * FROM a")], {}, {"a": frame})
+        run_steps(spark, [("a", lambda views: views["a"])], {"a": frame})

@@ -18,7 +18,7 @@ from pipeline.report.blocks import (
     Table,
     not_yet,
 )
-from pipeline.report.formats import NONE, count, decimal, duration, instant, percent, plural, when
+from pipeline.report.formats import NONE, count, decimal, instant, percent, plural, when
 from pipeline.report.inline import Histogram, histogram
 from pipeline.report.inputs import ReportInputs
 from pipeline.report.pick import listing, mapping, number, numbers, records, text
@@ -48,7 +48,7 @@ _DEALT = (
     Column("Validation rows", "number"),
     Column("Share validated", "number"),
 )
-_STEPS = (Column("Step"), Column("SQL file", "code"), Column("Time", "number"))
+_STEPS = (Column("Step"), Column("Kind"), Column("From", "code"))
 
 
 def build(inputs: ReportInputs) -> Section:
@@ -74,13 +74,13 @@ def build(inputs: ReportInputs) -> Section:
         blocks += [figure] if (figure := _split(inputs, split)) else []
         blocks += [_folds(split)] if records(split, "folds") else []
     steps = [
-        (label(s.get("name", "?")), visible(s.get("sql") or s.get("file") or NONE, 80),
-         duration(number(s, "seconds")))
+        (label(s.get("name", "?")), label(kind), visible(s.get(kind) or NONE, 80))
         for s in records(metrics, "steps")
-    ]  # fmt: skip
+        for kind in [text(s, "kind") or "sql"]
+    ]
     if steps:
-        table = Table("SQL steps, in order", _STEPS, steps)
-        blocks.append(Fold(plural(len(steps), "SQL step"), (table,)))
+        table = Table("Steps, in order", _STEPS, steps)
+        blocks.append(Fold(plural(len(steps), "step"), (table,)))
     return Section("profile", "Data profile", lead, blocks)
 
 

@@ -1,0 +1,1 @@
+"""The built-in transforms of ``preprocess.steps``: one file a kind, DataFrame → DataFrame."""
