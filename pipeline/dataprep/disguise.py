@@ -7,7 +7,7 @@ says nearly all is known only together with the target, in almost every case. Bo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,14 +48,21 @@ class _Target:
     follows: Mask
 
 
-def find_disguises(files: Sequence[str | Path], config: PreprocessConfig) -> list[Suspicion]:
+def find_disguises(
+    files: Sequence[str | Path], config: PreprocessConfig, suspected: Collection[str] = ()
+) -> list[Suspicion]:
     """Report the features that give the target away: ``feature``, ``why``, ``value``.
 
-    - null exactly where the target is null, or filled only where it is known;
+    - filled only where the target is known;
     - the target of the next row of its segment;
-    - |Pearson's correlation| or |Spearman's| with the target above 0.98;
+    - |Spearman's correlation| with the target above 0.98;
     - a step function of the feature (its categories, or 100 quantiles), learned on every other
       row, explains more than 0.96 of the target's variance on the rows between.
+
+    Args:
+        files: of the feature table, in its order.
+        config: its roles.
+        suspected: features that are reported already, for what the profile of all rows shows.
 
     Raises:
         ConfigError: a feature is a plain copy of the target.
@@ -71,7 +78,8 @@ def find_disguises(files: Sequence[str | Path], config: PreprocessConfig) -> lis
                 f"preprocess.features: {name!r} is a copy of the target {config.target!r}",
                 hint="Take it out of the features.",
             )
-        found += [{"feature": name, **reason} for reason in _suspicions(values, target)]
+        if name not in suspected:
+            found += [{"feature": name, **reason} for reason in _suspicions(values, target)]
     return found
 
 
@@ -150,8 +158,6 @@ def _absence(present: Mask, known: Mask) -> list[Suspicion]:
     unknown = int((~known).sum())
     if not unknown or not known.any():
         return []
-    if np.array_equal(present, known):
-        return [{"why": "null exactly where the target is null", "value": unknown}]
     expected = present.mean() * unknown  # if one had nothing to do with the other
     if expected >= FEW and not (present & ~known).any():
         return [{"why": "filled only where the target is known", "value": int(present.sum())}]
@@ -175,11 +181,10 @@ def _of_numbers(values: pa.Array, y: Floats) -> list[Suspicion]:
     x = _floats(values)
     if not np.ptp(x):
         return []
-    measures = {"correlation": (x, y), "rank correlation": (_ranks(x), _columns_ranked(y))}
-    for name, (left, right) in measures.items():
-        correlation = max((_correlation(left, column) for column in right.T), key=abs)
-        if abs(correlation) > ALMOST_EXACT:
-            return [{"why": f"{name} with the target", "value": correlation}]
+    ranks = _ranks(x)
+    correlation = max((_correlation(ranks, _ranks(column)) for column in y.T), key=abs)
+    if abs(correlation) > ALMOST_EXACT:
+        return [{"why": "rank correlation with the target", "value": correlation}]
     edges = np.unique(np.quantile(x, np.linspace(0, 1, BINS + 1)[1:-1]))
     return _explained(np.searchsorted(edges, x, side="right"), len(edges) + 1, y)
 
@@ -193,10 +198,6 @@ def _ranks(values: Floats) -> Floats:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     return ranks
-
-
-def _columns_ranked(y: Floats) -> Floats:
-    return np.column_stack([_ranks(column) for column in y.T])
 
 
 def _explained(codes: NDArray[Any], kinds: int, y: Floats) -> list[Suspicion]:

@@ -52,13 +52,20 @@ def run(context: StageContext, folder: Path) -> Outcome:
             "rows_dropped_by_sql": rows_in - written.rows if config.preprocess.main else None,
             "split": split,
             "segments": _segments(config, features),
-            "suspicious": find_disguises(files, config.preprocess),
+            "suspicious": profile["suspicious"] + _disguises(files, config, profile),
             "profile": profile["columns"],
             "columns": {field.name: str(field.type) for field in blocks.schema},
             # Of the files as they are read back, so that convert can prove what arrives in Ray.
             "checksums": table_checksums(read_block(s, blocks.schema) for s in blocks.specs),
         },
     )
+
+
+def _disguises(
+    files: list[Path], config: PipelineConfig, profile: dict[str, Any]
+) -> list[dict[str, Any]]:
+    suspected = {item["feature"] for item in profile["suspicious"]}
+    return find_disguises(files, config.preprocess, suspected)
 
 
 def _frame(spark: SparkSession, config: PipelineConfig, ingest: Artifact) -> DataFrame:

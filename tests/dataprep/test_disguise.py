@@ -47,11 +47,10 @@ def guilty(rows: pd.DataFrame) -> dict[str, tuple[Any, str]]:
     sold, known = rows["sold"].to_numpy(), rows["sold"].notna().to_numpy()
     filled = np.where(known, sold, 0.0)
     return {
-        "linear": (filled * -2 + 1, "correlation with the target"),
+        "linear": (filled * -2 + 1, "rank correlation with the target"),
         "monotone": (np.exp(3 * filled), "rank correlation with the target"),
         "folded": (np.abs(filled - 2) + 10 * (filled > 2), "alone it predicts the target"),
         "grade": ((filled * 2).round().astype(str), "alone it predicts the target almost exactly"),
-        "same_nulls": (np.where(known, rng.normal(size=N), np.nan), "null exactly where"),
         "later": (
             np.where(known & (rng.random(N) < 0.4), rng.normal(size=N), np.nan),
             "filled only where the target is known",

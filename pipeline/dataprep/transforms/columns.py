@@ -27,13 +27,14 @@ class Setting:
         where: the step and transform, for messages.
         views: the sources and the steps before this one, by name.
         time: the column of ``preprocess.time``.
-        test_from: rows from this time on are test rows, from which nothing is learned.
+        train_until: from this time on rows are not trained on, and nothing is learned from them;
+            None where the test is not by time.
     """
 
     where: str
     views: Mapping[str, DataFrame]
     time: str
-    test_from: datetime
+    train_until: datetime | None
 
 
 def check_columns(

@@ -16,9 +16,7 @@ def top_categories(frame: DataFrame, config: TopCategories, setting: Setting) ->
     Learns at once, in one small job a column: as a join, the plan would hold the frame twice.
     """
     check_texts(frame, config.columns, setting.where)
-    check_times(frame, [setting.time], setting.where)
-    start = F.timestamp_micros(F.lit(round(setting.test_from.timestamp() * 1_000_000)))
-    training = frame.filter(F.col(f"`{setting.time}`").cast("timestamp") < start)
+    training = _training_rows(frame, setting)
     kept = {name: _most_frequent(training, name, config.top) for name in config.columns}
     for name, values in kept.items():
         if config.other in values:
@@ -28,6 +26,17 @@ def top_categories(frame: DataFrame, config: TopCategories, setting: Setting) ->
             )
     new = {config.name(name): _kept(name, values, config.other) for name, values in kept.items()}
     return with_new(frame, new, setting.where)
+
+
+def _training_rows(frame: DataFrame, setting: Setting) -> DataFrame:
+    if setting.train_until is None:
+        raise ConfigError(
+            f"{setting.where} learns from the rows before the test, so the test must be by time",
+            hint="Leave it to train: max_categories of a candidate is learned on training rows.",
+        )
+    check_times(frame, [setting.time], setting.where)
+    end = F.timestamp_micros(F.lit(round(setting.train_until.timestamp() * 1_000_000)))
+    return frame.filter(F.col(f"`{setting.time}`").cast("timestamp") < end)
 
 
 def _most_frequent(training: DataFrame, name: str, top: int) -> list[str]:
