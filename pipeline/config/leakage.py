@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pipeline.config.duration import micros
 from pipeline.config.steps import StepConfig, TransformStep
@@ -12,8 +12,8 @@ from pipeline.config.transforms import History
 def find_leaks(steps: Sequence[StepConfig], target: str, features: Sequence[str]) -> list[str]:
     """Every way in which the built-in transforms would let the target through.
 
-    Names are followed through the transforms of all steps. What SQL and Python functions do to
-    the target is not seen here; ``find_disguises`` looks at their result.
+    Names are followed through the transforms of all steps. SQL and Python functions are not read
+    here; see :mod:`pipeline.dataprep.target_mark` and :mod:`pipeline.dataprep.disguise`.
     """
     made: dict[str, str] = {target: target}
     problems = []
@@ -23,7 +23,8 @@ def find_leaks(steps: Sequence[StepConfig], target: str, features: Sequence[str]
         for number, transform in enumerate(step.transforms):
             where = f"steps[{at}].transforms[{number}] ({transform.kind})"
             if isinstance(transform, History):
-                problems += _history(where, transform, made)
+                if problem := history_leak(transform, made):
+                    problems.append(f"{where} {problem}")
             for new, old in transform.made_of().items():
                 if sources := [name for name in old if name in made]:
                     made[new] = sources[0]
@@ -35,20 +36,24 @@ def find_leaks(steps: Sequence[StepConfig], target: str, features: Sequence[str]
     return problems
 
 
-def _history(where: str, history: History, made: dict[str, str]) -> list[str]:
-    recalled = [name for name in history.columns if name in made]
+def history_leak(history: History, targets: Collection[str]) -> str | None:
+    """Why a history would let the target through; None if it does not.
+
+    Args:
+        history: the transform.
+        targets: columns that are the target, or made of it.
+    """
+    recalled = ", ".join(name for name in history.columns if name in targets)
     if not recalled:
-        return []
+        return None
     if history.known_after is None:
-        return [
-            f"{where} recalls the target ({', '.join(recalled)}) without saying when it is known; "
-            "set known_after to the column with that instant, or to a delay such as 1d "
-            "(0s: at the row's own time)"
-        ]
-    waits = micros(history.horizon) or micros(history.delay)
-    if history.inclusive and not waits:
-        return [
-            f"{where} would count a row's own target ({', '.join(recalled)}): with inclusive the "
-            "horizon must be above zero; or set inclusive: false"
-        ]
-    return []
+        return (
+            f"recalls the target ({recalled}) without saying when it is known; set known_after to "
+            "the column with that instant, or to a delay such as 1d (0s: at the row's own time)"
+        )
+    if history.inclusive and not micros(history.horizon) and not micros(history.delay):
+        return (
+            f"would count a row's own target ({recalled}): with inclusive the horizon must be "
+            "above zero; or set inclusive: false"
+        )
+    return None

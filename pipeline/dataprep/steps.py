@@ -8,11 +8,14 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
+from pipeline.config.leakage import history_leak
 from pipeline.config.preprocess import PreprocessConfig
 from pipeline.config.steps import PythonStep, SqlStep, StepConfig, TransformStep
+from pipeline.config.transforms import History, JoinAsOf
 from pipeline.dataprep.python_step import run_function
 from pipeline.dataprep.session import prepare_session
 from pipeline.dataprep.sql import run_query, substitute
+from pipeline.dataprep.target_mark import mark_target, marked_columns, without_marks
 from pipeline.dataprep.transforms.apply import apply_transform
 from pipeline.dataprep.transforms.columns import Setting
 from pipeline.errors import ConfigError
@@ -20,6 +23,26 @@ from pipeline.errors import ConfigError
 Views = Mapping[str, DataFrame]
 Step = tuple[str, Callable[[Views], DataFrame]]
 """The name of the view that a step makes, and how it makes it of the views before."""
+
+
+def make_features(
+    spark: SparkSession, config: PreprocessConfig, root: Path, views: Views
+) -> DataFrame:
+    """The configuration's steps over the sources' tables; see :func:`run_steps`.
+
+    Raises:
+        ConfigError: a feature is the target under another name; and as the steps say.
+    """
+    marked = {name: mark_target(frame, config.target) for name, frame in views.items()}
+    features = run_steps(spark, load_steps(spark, config, root), marked)
+    copies = set(marked_columns(features)) & set(config.features.names)
+    if copies:
+        raise ConfigError(
+            f"preprocess.features: {', '.join(sorted(copies))} is the target {config.target!r} "
+            "under another name",
+            hint="Take it out of the features.",
+        )
+    return without_marks(features)
 
 
 def run_steps(spark: SparkSession, steps: Sequence[Step], views: Views) -> DataFrame:
@@ -66,7 +89,12 @@ def load_steps(spark: SparkSession, config: PreprocessConfig, root: Path) -> lis
     ]
     functions = any(isinstance(step, PythonStep) for step in config.steps)
     queries = dict(substitute(texts, config.params, all_used=not functions))
-    return [(step.name, _maker(spark, step, config, root, queries)) for step in config.steps]
+    makers = [(step.name, _maker(spark, step, config, root, queries)) for step in config.steps]
+    return [(name, partial(_marked, make, config.target)) for name, make in makers]
+
+
+def _marked(make: Callable[[Views], DataFrame], target: str, views: Views) -> DataFrame:
+    return mark_target(make(views), target)
 
 
 def _maker(
@@ -88,5 +116,14 @@ def _transformed(step: TransformStep, config: PreprocessConfig, views: Views) ->
     for number, transform in enumerate(step.transforms, 1):
         where = f"step {step.name}, transform {number} ({transform.kind})"
         setting = Setting(where, views, config.time, config.split.test_from)
+        if isinstance(transform, History):
+            _check_leak(frame, transform, setting)
         frame = apply_transform(frame, transform, setting)
     return frame
+
+
+def _check_leak(frame: DataFrame, transform: History, setting: Setting) -> None:
+    """Refuse the history of a column that SQL has made of the target by renaming it."""
+    recalled = setting.views[transform.table] if isinstance(transform, JoinAsOf) else frame
+    if problem := history_leak(transform, marked_columns(recalled)):
+        raise ConfigError(f"{setting.where} {problem}")

@@ -16,7 +16,7 @@ from pipeline.config import PipelineConfig
 from pipeline.config.preprocess import FOLD, SplitConfig
 from pipeline.dataprep.disguise import find_disguises
 from pipeline.dataprep.profile import profile_features
-from pipeline.dataprep.steps import load_steps, run_steps
+from pipeline.dataprep.steps import make_features
 from pipeline.dataprep.write_features import write_features
 from pipeline.errors import DataRefused
 from pipeline.handoff.blocks import plan_blocks, read_block
@@ -69,12 +69,11 @@ def _disguises(
 
 
 def _frame(spark: SparkSession, config: PipelineConfig, ingest: Artifact) -> DataFrame:
-    steps = load_steps(spark, config.preprocess, config.path("."))
     views = {
         source: spark.read.parquet(*(str(path) for path in ingest.files(source)))
         for source in config.ingest.sources
     }
-    return run_steps(spark, steps, views)
+    return make_features(spark, config.preprocess, config.path("."), views)
 
 
 def _rows_in(config: PipelineConfig, ingest: Artifact, rows_out: int) -> int:

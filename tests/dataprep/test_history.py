@@ -21,7 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pipeline.config.duration import micros
 from pipeline.config.preprocess import PreprocessConfig
 from pipeline.config.transforms import Expanding, JoinAsOf, Lag, Rolling
-from pipeline.dataprep.steps import load_steps, run_steps
+from pipeline.dataprep.steps import make_features
 from pipeline.errors import ConfigError
 
 Rows = list[tuple[Any, ...]]
@@ -90,7 +90,7 @@ def config(*built_in: dict[str, Any], **changes: Any) -> PreprocessConfig:
 
 
 def made(spark: SparkSession, settings: PreprocessConfig, **views: DataFrame) -> DataFrame:
-    return run_steps(spark, load_steps(spark, settings, Path()), views)
+    return make_features(spark, settings, Path(), views)
 
 
 def moment(rng: np.random.Generator, missing: float = 0.1) -> datetime | None:

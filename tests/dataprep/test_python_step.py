@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from pipeline.dataprep.steps import load_steps, run_steps
+from pipeline.dataprep.steps import make_features
 from pipeline.errors import ConfigError, DataRefused, StageFailed
 from tests.dataprep.test_history import config
 
@@ -38,7 +38,7 @@ def run(spark: SparkSession, root: Path, text: str, **params: Any) -> DataFrame:
         {"name": "last", "input": "own", "transforms": [clip]},
     ]
     settings = config(steps=steps, params=params)
-    return run_steps(spark, load_steps(spark, settings, root), {"numbers": spark.range(3)})
+    return make_features(spark, settings, root, {"numbers": spark.range(3)})
 
 
 def test_three_kinds_of_steps_follow_each_other(spark: SparkSession, tmp_path: Path) -> None:
@@ -92,4 +92,4 @@ def test_a_module_does_not_take_an_installed_ones_name(spark: SparkSession, tmp_
     (tmp_path / "json.py").write_text("def add(inputs, params): ...")
     settings = config(steps=[{"name": "own", "python": "json:add"}])
     with pytest.raises(ConfigError, match="json is the name of an installed module"):
-        run_steps(spark, load_steps(spark, settings, tmp_path), {"numbers": spark.range(3)})
+        make_features(spark, settings, tmp_path, {"numbers": spark.range(3)})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from pipeline.cli import run_command
 from pipeline.config import load_config
 from pipeline.errors import ConfigError
 from pipeline.planning import plan
@@ -64,10 +66,7 @@ def test_what_is_no_function_of_the_project_is_refused(
 
 
 def test_the_fingerprint_changes_with_a_module_that_is_used_and_with_no_other(root: Path) -> None:
-    (root / "data").mkdir()
-    (root / "data" / "t.csv").write_text("id,at,g,y\n")
-    file = root / "small.yaml"
-    file.write_text(MINIMAL.replace("sql: conf/f.sql", 'python: "features.sales:add"'))
+    file = configured(root)
 
     def preprocess() -> str:
         return plan(load_config(file))[1].fingerprint
@@ -80,3 +79,18 @@ def test_the_fingerprint_changes_with_a_module_that_is_used_and_with_no_other(ro
         after = preprocess()
         assert after != before
         before = after
+
+
+def test_a_plan_lists_the_steps(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["plan", "-c", str(configured(root)), "--json"]) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert steps == [{"name": "f", "kind": "python", "python": "features.sales:add"}]
+
+
+def configured(root: Path) -> Path:
+    """A configuration whose one step is a function."""
+    (root / "data").mkdir()
+    (root / "data" / "t.csv").write_text("id,at,g,y\n")
+    file = root / "small.yaml"
+    file.write_text(MINIMAL.replace("sql: conf/f.sql", 'python: "features.sales:add"'))
+    return file
