@@ -22,9 +22,8 @@ def find_leaks(steps: Sequence[StepConfig], target: str, features: Sequence[str]
             continue
         for number, transform in enumerate(step.transforms):
             where = f"steps[{at}].transforms[{number}] ({transform.kind})"
-            if isinstance(transform, History):
-                if problem := history_leak(transform, made):
-                    problems.append(f"{where} {problem}")
+            problem = history_leak(transform, made) if isinstance(transform, History) else None
+            problems += [f"{where} {problem}"] if problem else []
             for new, old in transform.made_of().items():
                 if sources := [name for name in old if name in made]:
                     made[new] = sources[0]

@@ -18,7 +18,8 @@ RENAMED = "SELECT s.*, c.copy FROM shops s JOIN (SELECT id, y AS copy FROM sales
 def run(spark: SparkSession, root: Path, feature: str, *steps: dict[str, Any]) -> DataFrame:
     (root / "first.sql").write_text(RENAMED)
     (root / "last.sql").write_text(
-        "SELECT f.*, f.copy AS again, f.copy * 1 AS computed, s.y FROM first f JOIN sales s USING (id)"
+        "SELECT f.*, f.copy AS again, f.copy * 1 AS computed, s.y "
+        "FROM first f JOIN sales s USING (id)"
     )
     named = [{"name": name, "sql": f"{name}.sql"} for name in ("first", "last")]
     settings = config(steps=[*named, *steps], features={"numeric": [feature]})
