@@ -69,11 +69,11 @@ class TransformStep(Section):
 
 
 def _kind_of(step: Any) -> str:
-    if isinstance(step, dict):
-        named = [kind for kind in ("python", "transforms", "input") if kind in step]
-        return {"python": "[python]"}.get(named[0], "[transforms]") if named else "[sql]"
-    kinds = {PythonStep: "[python]", TransformStep: "[transforms]"}
-    return kinds.get(type(step), "[sql]")
+    """The tag of a step's section: what it is made of, by its keys."""
+    keys = step.keys() if isinstance(step, dict) else type(step).model_fields.keys()
+    if "python" in keys:
+        return "[python]"
+    return "[transforms]" if keys & {"input", "transforms"} else "[sql]"
 
 
 # In brackets, as no key is: the loader drops from a key path what is not in the file.

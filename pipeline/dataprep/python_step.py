@@ -90,12 +90,12 @@ def _project_modules(root: Path) -> Iterator[None]:
 def _by_value(root: Path) -> Iterator[None]:
     modules = _own_modules(root)
     for module in modules:
-        cloudpickle.register_pickle_by_value(module)
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
+            cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]
 
 
 def _own_modules(root: Path) -> list[ModuleType]:
@@ -103,8 +103,10 @@ def _own_modules(root: Path) -> list[ModuleType]:
 
 
 def _is_own(module: ModuleType, root: Path) -> bool:
-    file = getattr(module, "__file__", None)  # virtual environments lie in projects, too
-    return file is not None and Path(file) == module_file(root, module.__name__)
+    file = getattr(module, "__file__", None)
+    if file is None:  # a folder without __init__.py
+        return str(root.joinpath(*module.__name__.split("."))) in getattr(module, "__path__", [])
+    return Path(file) == module_file(root, module.__name__)  # environments lie in projects, too
 
 
 def _check_imports(root: Path, files: Sequence[Path], where: str) -> None:

@@ -33,7 +33,7 @@ def test_a_feature_may_not_be_the_target_renamed(spark: SparkSession, tmp_path: 
         run(spark, tmp_path, "again")
     made = run(spark, tmp_path, "computed")
     assert {"again", "computed", "y"} < set(made.columns)
-    assert not any(field.metadata for field in made.schema)
+    assert [field.metadata for field in made.schema if field.metadata] == []
 
 
 def test_the_history_of_a_renamed_target_needs_to_say_when_it_is_known(

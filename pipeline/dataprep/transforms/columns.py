@@ -15,8 +15,12 @@ from pipeline.errors import ConfigError
 
 _TIMES = (T.TimestampType, T.TimestampNTZType, T.DateType)
 _NUMBERS = (T.NumericType, T.BooleanType)
-_WORDS = {_TIMES: "a timestamp or a date", _NUMBERS: "a number", (T.StringType,): "text"}
 Types = tuple[type[T.DataType], ...]
+_WORDS: dict[Types, str] = {
+    _TIMES: "a timestamp or a date",
+    _NUMBERS: "a number",
+    (T.StringType,): "text",
+}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pipeline.dataprep.transforms.columns import Setting, check_new, instant
 from pipeline.dataprep.transforms.history import asks_at, check_history, group_columns, known_at
 from pipeline.dataprep.transforms.timeline import AT, answer, own_timeline
 
-_TIME, _LAST, _EARLIER = "__time", "__last", "__earlier"
+_NTH, _CHAIN, _LAST = "__nth", "__chain", "__last"
 
 
 def lag(frame: DataFrame, config: Lag, setting: Setting) -> DataFrame:
@@ -23,30 +23,24 @@ def lag(frame: DataFrame, config: Lag, setting: Setting) -> DataFrame:
     check_new(frame, [name for name, _, _ in config.named()], setting.where)
     time, groups = config.time or setting.time, group_columns(config.by)
     known = known_at(time, config)
-    chained = frame.select("*", _chain(config, time, known).alias(_EARLIER))
-    facts = groups | {
-        AT: known,
-        _TIME: instant(time),
-        **{f"__order_{at}": F.col(f"`{name}`") for at, name in enumerate(config.columns)},
-        _LAST: F.col(_EARLIER),
-    }
+    chained = frame.select("*", *_chain(config, time, known))
+    facts = groups | {AT: known, _NTH: F.col(_NTH), _CHAIN: F.col(_CHAIN)}
     timeline = own_timeline(chained, facts, groups | {AT: asks_at(time, config)})
-    totals = {_LAST: F.last(_LAST, ignorenulls=True)}
+    totals = {_LAST: F.last(_CHAIN, ignorenulls=True)}
     answered = answer(timeline, list(groups), totals, inclusive=config.inclusive)
     own = (f"`{name}`" for name in frame.columns)
     return answered.select(*own, *(F.col(_LAST)[name].alias(name) for name, _, _ in config.named()))
 
 
-def _chain(config: Lag, time: str, known: Column) -> Column:
-    columns = [F.col(f"`{name}`") for name in config.columns]
+def _chain(config: Lag, time: str, known: Column) -> list[Column]:
+    """The place of each fact in the order of its group, and the values of those before it."""
     order = (
         # Facts that are never known are none, and are kept out of the chain of those that are.
         Window.partitionBy(*(F.col(f"`{name}`") for name in config.by), known.isNull())
-        .orderBy(known, instant(time), *columns)
+        .orderBy(known, instant(time), *(F.col(f"`{name}`") for name in config.columns))
     )  # fmt: skip
-    return F.struct(
-        *(
-            F.lag(f"`{column}`", offset - 1).over(order).alias(name)
-            for name, column, offset in config.named()
-        )
+    values = (
+        F.lag(f"`{column}`", offset - 1).over(order).alias(name)
+        for name, column, offset in config.named()
     )
+    return [F.row_number().over(order).alias(_NTH), F.struct(*values).alias(_CHAIN)]
