@@ -7,6 +7,7 @@ computations; so what carries the mark is the target itself.
 from __future__ import annotations
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 _MARK = "pipeline.target"
 
@@ -28,5 +29,7 @@ def without_marks(frame: DataFrame) -> DataFrame:
     """The frame as it was: files keep the metadata of their columns."""
     for name in marked_columns(frame):
         kept = {key: value for key, value in frame.schema[name].metadata.items() if key != _MARK}
-        frame = frame.withMetadata(name, kept)
+        # Spark takes empty metadata for none given, and then inherits the column's; a computation
+        # inherits nothing.
+        frame = frame.withColumn(name, F.coalesce(F.col(f"`{name}`")).alias(name, metadata=kept))
     return frame

@@ -31,22 +31,20 @@ HOUR = 3_600_000_000
 ALL = ["count", "sum", "mean", "min", "max", "std"]
 CASES = {"by": ["case"], "columns": ["x"]}
 ROLLING: dict[str, dict[str, Any]] = {
-    "plain": CASES | {"windows": ["2h", "5h"], "aggregates": ALL},
+    "plain": CASES | {"windows": ["5h"], "aggregates": ALL},
     "late": CASES | {"windows": ["3h"], "aggregates": ALL, "horizon": "2h", "inclusive": True},
     "two": {
         "by": ["case", "shop"],
         "columns": ["y", "x"],
-        "windows": ["4h"],
+        "windows": ["2h", "4h"],
         "aggregates": ["std", "count"],
         "known_after": "known",
         "horizon": "30m",
     },
-    "words": CASES | {"columns": ["word"], "windows": ["4h"], "aggregates": ["count"]},
 }
 EXPANDING: dict[str, dict[str, Any]] = {
-    "ever": CASES | {"aggregates": ALL, "horizon": "1h"},
     "known": CASES | {"columns": ["y"], "aggregates": ALL, "known_after": "known"},
-    "over_all": {"columns": ["y"], "aggregates": ["count", "max"], "known_after": "90m"},
+    "over_all": {"columns": ["word"], "aggregates": ["count"], "known_after": "90m"},
 }
 LAGS: dict[str, dict[str, Any]] = {
     "last": CASES | {"columns": ["y", "word"], "offsets": [1, 3], "known_after": "1h"},
