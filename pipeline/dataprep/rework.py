@@ -78,7 +78,7 @@ class Rework:
 
     def unique(self, units: Sequence[Unit], corrections: Corrections) -> list[Unit]:
         """The units without rows whose key is there before; these are quarantined."""
-        repeated = repeated_rows(self.spark, units, self.key)
+        repeated = repeated_rows(units, self.key)
         names = {key: self._variant(key, found.rows) for key, found in repeated.items()}
         kept = self.store.find(names.values())
         missing = [u for u in units if u.key in repeated and names[u.key] not in kept]
@@ -128,7 +128,7 @@ class Rework:
                     "raw": corrections[at[1:]].corrected,
                     "reasons": [{"rule": "duplicate_key", "column": column, "value": text}],
                 }
-        raw = {at: text for at, text in places.items() if not at[0]}
+        raw = [at for at in places if not at[0]]
         if raw:
             frame = quarantined_duplicates(self.spark, self.source, self.name, self.key, raw)
             rows = read_quarantine(write_parts(frame, work / "again"))

@@ -1,21 +1,38 @@
-"""A key is unique in all units of a source together: which of their rows come too late."""
+"""A key is unique in all units of a source together: which of their rows come too late.
+
+Looked for here and not in Spark: a number a row tells that there is nothing to find, and ten
+thousand small files cost Spark most of a minute. Memory is bounded by looking at a part of the
+numbers at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from pipeline.config.ingest import SourceConfig
 from pipeline.dataprep.quarantine import path_column, quarantine_table
 from pipeline.dataprep.read import read_source
 from pipeline.dataprep.schema import MAX_VALUE_CHARS, enforce
-from pipeline.dataprep.split_units import path_of
 from pipeline.store.units import Unit
 
+ROWS_AT_ONCE = 50_000_000
+_THREADS = 4
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+Hashes = npt.NDArray[np.uint64]
 Place = tuple[bool, str, int]
 """(corrected, file, number among the file's good rows from 0): the order of a source's rows."""
 
@@ -26,75 +43,101 @@ class Repeated:
 
     Attributes:
         rows: their numbers in the unit's files, as if these were one.
-        keys: place → the key as text.
+        keys: the rows' places → the key as text.
     """
 
     rows: list[int] = field(default_factory=list)
     keys: dict[Place, str] = field(default_factory=dict)
 
 
-def repeated_rows(
-    spark: SparkSession, units: Sequence[Unit], key: Sequence[str]
-) -> dict[str, Repeated]:
+def repeated_rows(units: Sequence[Unit], key: Sequence[str]) -> dict[str, Repeated]:
     """By the unit's key, the rows that are not the first of theirs; units without any left out.
 
     The first is the first by file and row; corrected rows come after all others.
     """
-    files = [str(file) for unit in units if unit.record.rows_out for file in unit.good]
-    if not files or not key:
+    places = _starts(units)
+    if not places or not key:
         return {}
-    rows = spark.read.option("recursiveFileLookup", True).parquet(*files)
-    hashed = rows.select(*key, "_metadata.file_path", "_metadata.row_index").select(
-        "*", _hash(rows, key).alias("_hash")
-    )
-    counts = hashed.groupBy("_hash").count().filter("count > 1").select("_hash")
-    shared = counts.persist()
-    try:
-        if not shared.head():
-            return {}
-        texts = [F.coalesce(F.col(f"`{name}`").cast("string"), F.lit("null")) for name in key]
-        text = F.substring(F.concat_ws(",", *texts), 1, MAX_VALUE_CHARS)
-        found = hashed.join(shared, "_hash", "left_semi").select(
-            F.struct(*key), text, "file_path", "row_index"
-        )
-        return _later_ones(units, [tuple(row) for row in found.collect()])
-    finally:
-        shared.unpersist()
-
-
-def _hash(frame: DataFrame, key: Sequence[str]) -> Column:
-    # -0.0 and 0.0 are one key, but have two hashes.
-    kinds = dict(frame.dtypes)
-    return F.xxhash64(
-        *(F.col(n) + F.lit(0.0) if kinds[n] in ("float", "double") else F.col(n) for n in key)
-    )
-
-
-def _later_ones(units: Sequence[Unit], found: Sequence[tuple[Any, ...]]) -> dict[str, Repeated]:
-    starts = _starts(units)
+    shared = _shared(list(places), key, sum(unit.record.rows_out for unit in units))
+    if not shared.size:
+        return {}
     rows = []
-    for key, text, uri, index in found:
-        unit, start = starts[path_of(uri)]
-        rows.append((place(unit, start + index), tuple(key), text, unit, start + index))
+    for file, (unit, start) in places.items():
+        table = pq.read_table(file, columns=list(key))
+        numbers = np.flatnonzero(np.isin(_hashes(table), shared))
+        for number, row in zip(numbers.tolist(), table.take(numbers).to_pylist(), strict=True):
+            rows.append((place(unit, start + number), tuple(row.values()), unit, start + number))
+    return _later_ones(rows)
+
+
+def _shared(files: Sequence[Path], key: Sequence[str], rows: int) -> Hashes:
+    """Hashes that more than one row has."""
+    passes = 1 + rows // ROWS_AT_ONCE
+    found = []
+    for number in range(passes):
+        with ThreadPoolExecutor(_THREADS) as pool:
+            of_files = pool.map(
+                lambda file, n=number: _part(file, key, np.uint64(passes), np.uint64(n)), files
+            )
+            ordered = np.sort(np.concatenate(list(of_files)))
+        found.append(ordered[1:][ordered[1:] == ordered[:-1]])
+    return np.unique(np.concatenate(found))
+
+
+def _part(file: Path, key: Sequence[str], passes: np.uint64, number: np.uint64) -> Hashes:
+    hashes = _hashes(pq.read_table(file, columns=list(key)))
+    return hashes if passes == 1 else hashes[hashes % passes == number]
+
+
+def _hashes(table: pa.Table) -> Hashes:
+    """(n_rows,) a number of each row; equal rows have equal ones."""
+    found = np.zeros(table.num_rows, np.uint64)
+    for column in table.columns:
+        found = found * _MIX + _hashes_of(column)
+    return found
+
+
+def _hashes_of(column: pa.ChunkedArray) -> Hashes:
+    if pa.types.is_integer(column.type):
+        return pd.util.hash_array(column.to_numpy().astype(np.int64))
+    if pa.types.is_floating(column.type):
+        # -0.0 and 0.0 are one key.
+        return pd.util.hash_array(column.to_numpy().astype(np.float64) + 0.0)
+    texts = pc.dictionary_encode(column.cast(pa.string())).combine_chunks()
+    if not len(texts):
+        return np.zeros(0, np.uint64)
+    values = texts.dictionary.to_numpy(zero_copy_only=False)
+    places: npt.NDArray[np.int32] = texts.indices.to_numpy()
+    return pd.util.hash_array(values, categorize=False)[places]
+
+
+def _later_ones(rows: Iterable[tuple[Place, tuple[Any, ...], Unit, int]]) -> dict[str, Repeated]:
     later: dict[str, Repeated] = {}
     seen: set[tuple[Any, ...]] = set()
-    for at, key, text, unit, number in sorted(rows, key=lambda row: row[0]):
+    for at, key, unit, number in sorted(rows, key=lambda row: row[0]):
         if key in seen:
             repeated = later.setdefault(unit.key, Repeated())
             repeated.rows.append(number)
-            repeated.keys[at] = text
+            repeated.keys[at] = ",".join(map(_text, key))[:MAX_VALUE_CHARS]
         seen.add(key)
     return later
 
 
-def _starts(units: Sequence[Unit]) -> dict[str, tuple[Unit, int]]:
+def _text(value: Any) -> str:
+    """A value as Spark casts it to a string, but for numbers with exponents."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value.replace(tzinfo=None) if isinstance(value, datetime) else value)
+
+
+def _starts(units: Sequence[Unit]) -> dict[Path, tuple[Unit, int]]:
     """Parquet file → its unit, and how many of the unit's rows stand in the files before it."""
-    found: dict[str, tuple[Unit, int]] = {}
+    found: dict[Path, tuple[Unit, int]] = {}
     for unit in units:
         start = 0
         rows = {entry.path: entry.rows or 0 for entry in unit.record.files}
-        for file in unit.good:
-            found[str(file)] = (unit, start)
+        for file in unit.good if unit.record.rows_out else ():
+            found[file] = (unit, start)
             start += rows[file.relative_to(unit.folder).as_posix()]
     return found
 
@@ -113,20 +156,19 @@ def quarantined_duplicates(
     source: SourceConfig,
     name: str,
     key: Sequence[str],
-    places: Mapping[Place, str],
+    places: Collection[Place],
 ) -> DataFrame:
     """Read good rows of raw files again, for the quarantine: their text, file and row.
 
     Args:
         source: without its key, as the units were read.
-        places: of rows that were not corrected → the key as text.
+        places: of rows that were not corrected.
 
     Returns:
         Rows as ``quarantine_table`` gives them: by file and row, as their places are.
     """
     wanted = spark.createDataFrame(
-        [(file, number, text) for (_, file, number), text in places.items()],
-        "_path string, _number long, _key string",
+        [(file, number) for _, file, number in places], "_path string, _number long"
     )
     raw = read_source(spark, source, name, sorted({file for _, file, _ in places}))
     of_file = Window.partitionBy("_file").orderBy("_block", "_line")
@@ -137,10 +179,11 @@ def quarantined_duplicates(
         (F.row_number().over(of_file) - 1).alias("_number"),
     )
     found = numbered.join(F.broadcast(wanted), ["_path", "_number"])
+    texts = [F.col(f"`{column}`").cast("string") for column in key]
     reason = F.struct(
         F.lit("duplicate_key").alias("rule"),
         F.lit(",".join(key)).alias("column"),
-        F.col("_key").alias("value"),
+        F.substring(F.concat_ws(",", *texts), 1, MAX_VALUE_CHARS).alias("value"),
     )
     marked = found.withColumn("_reasons", F.array(reason))
     return quarantine_table(marked.select(*good.columns), raw, name)

@@ -25,6 +25,7 @@ from pipeline.store.units import UnitStore
 from tests.command import hashes
 
 HEADER = "id,day,price\n"
+BY_FILE = {"by": "file"}
 BY_DAY = {"by": "partition", "pattern": r"(\d{4}-\d{2}-\d{2})"}
 BY_COLUMN = {"by": "partition", "column": "day"}
 
@@ -213,7 +214,32 @@ def test_a_relaxed_rule_is_read_again_only_where_rows_broke_it(table: Table) -> 
     found = table.ingest(relaxed)
     assert found.read == ["a"]
     assert found.same_as(table.full(relaxed))
-    assert table.ingest(source(columns=columns | {"price": {"type": "int"}})).read == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("change", "relaxes"),
+    [
+        ({}, True),
+        ({"min": -1, "max": 9}, True),
+        ({"allowed": [1, 2, 3]}, True),
+        ({"nullable": True, "pattern": None, "description": "euro"}, True),
+        ({"min": 1}, False),
+        ({"max": 7}, False),
+        ({"allowed": [1]}, False),
+        ({"type": "int"}, False),
+    ],
+)
+def test_which_changes_of_a_column_keep_good_rows_good(
+    change: dict[str, Any], relaxes: bool
+) -> None:
+    price = {"type": "double", "nullable": False, "min": 0, "max": 8, "allowed": [1, 2]}
+    one, other = ({"columns": {"price": p}} for p in (price, price | change))
+    sections = [
+        units.what_shapes(source(key=[], incremental=BY_FILE, **c).model_dump(mode="json"))
+        for c in (one, other)
+    ]
+    assert units.only_relaxes(*sections) is relaxes
+    assert not units.only_relaxes(sections[0], sections[1] | {"delimiter": ";"})
 
 
 def test_a_damaged_unit_is_read_again(table: Table) -> None:
