@@ -24,6 +24,7 @@ def test_six_stages_run_and_every_row_is_accounted_for(finished: Finished) -> No
     made = {stage: manifest(project.artifact(record, stage)) for stage in STAGES}
     for source in made["ingest"]["metrics"]["sources"].values():
         assert source["rows_in"] == source["rows_out"] + source["rows_quarantined"]
+        assert source["drift"] == {"extra": {}, "missing": {}, "retyped": {}, "reordered": 0}
     flights = made["ingest"]["metrics"]["sources"]["flights"]
     with gzip.open(project.root / "data/sample/flights/flights.csv.gz", "rt") as file:
         assert flights["rows_in"] == sum(1 for _ in file) - 1

@@ -5,39 +5,28 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
+from pipeline.config.column import ColumnConfig
+from pipeline.config.field_path import FieldPath, Step, parse_path
 from pipeline.config.incremental import IncrementalConfig
-from pipeline.config.section import Name, Section
+from pipeline.config.section import Count, Name, Section
 
-_TYPES = ("string", "int", "long", "float", "double", "boolean", "date", "timestamp")
+__all__ = ["ColumnConfig", "IngestConfig", "SourceConfig"]
 
+Mark = Annotated[str, StringConstraints(min_length=1, max_length=1)]
+"""One character that has a meaning of its own in a file."""
 
-def _known_type(value: str) -> str:
-    if value not in _TYPES and not re.fullmatch(r"decimal\(\d{1,2}, ?\d{1,2}\)", value):
-        allowed = ", ".join((*_TYPES, "decimal(precision, scale)"))
-        raise ValueError(f"must be one of {allowed}. Got {value!r} instead")
-    return value
-
-
-ColumnType = Annotated[str, AfterValidator(_known_type)]
-Scalar = bool | int | float | str
-
-
-class ColumnConfig(Section):
-    """One declared column. A row that breaks any part of it is quarantined with the reason."""
-
-    type: ColumnType
-    nullable: bool = True
-    min: int | float | None = None
-    max: int | float | None = None
-    allowed: tuple[Scalar, ...] | None = None
-    pattern: str | None = None
-    format: str | None = Field(
-        default=None, description="Spark's date or time pattern, for example yyyy-MM-dd HH:mm"
-    )
-    unit: str | None = None
-    description: str | None = None
+_ONLY_FOR = {
+    "header": ("csv",),
+    "escape": ("csv",),
+    "comment": ("csv", "text"),
+    "multiline": ("csv", "json"),
+    "pattern": ("text",),
+    "explode": ("json", "parquet", "orc"),
+    "changed_types": ("parquet", "orc"),
+}
+"""Keys that mean something in some formats alone."""
 
 
 class SourceConfig(Section):
@@ -46,13 +35,36 @@ class SourceConfig(Section):
     path: str | tuple[str, ...] = Field(
         description="file, folder, glob, or a list of these, relative to the project's root"
     )
-    format: Literal["csv", "parquet"] = "csv"
+    format: Literal["csv", "json", "text", "parquet", "orc"] = "csv"
     delimiter: Annotated[str, StringConstraints(min_length=1, max_length=4)] = ","
-    quote: Annotated[str, StringConstraints(min_length=1, max_length=1)] = '"'
+    quote: Mark = '"'
+    escape: Mark | None = Field(
+        default=None, description="takes a quote's meaning in a quoted cell; else it is doubled"
+    )
+    header: bool = Field(
+        default=True, description="false: the files hold the declared columns, in their order"
+    )
+    comment: Mark | None = Field(default=None, description="begins a line that is no record")
     encoding: str = "UTF-8"
-    multiline: bool = False
+    multiline: bool = Field(
+        default=False,
+        description="csv: quoted cells hold line ends; json: a file is a document or an array",
+    )
+    pattern: str | None = Field(
+        default=None, description="text: what a whole line matches; its named groups are columns"
+    )
+    explode: FieldPath | None = Field(
+        default=None, description="an array in each record whose elements become rows"
+    )
+    max_record_mb: Count = Field(default=1, description="a longer record is quarantined unread")
     null_values: tuple[str, ...] = ("", "NA")
     extra_columns: Literal["ignore", "refuse"] = "ignore"
+    missing_columns: Literal["refuse", "fill"] = Field(
+        default="refuse", description="fill: with the column's default, or null"
+    )
+    changed_types: Literal["refuse", "cast"] = Field(
+        default="refuse", description="cast: read the values that fit the declared type"
+    )
     columns: Annotated[dict[Name, ColumnConfig], Field(min_length=1)]
     key: tuple[Name, ...] = Field(
         default=(), description="columns that are unique together; the first row of a key is kept"
@@ -85,9 +97,82 @@ class SourceConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _keys_fit_the_format(self) -> SourceConfig:
+        defaults = {name: type(self).model_fields[name].default for name in _ONLY_FOR}
+        for name, formats in _ONLY_FOR.items():
+            if self.format not in formats and getattr(self, name) != defaults[name]:
+                raise ValueError(f"{name} is for format {' or '.join(formats)}, not {self.format}")
+        if self.comment is not None and self.multiline:
+            raise ValueError("comment and multiline exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_can_be_found(self) -> SourceConfig:
+        if self.format in ("json", "parquet", "orc"):
+            for column, config in self.columns.items():
+                try:
+                    parse_path(config.from_ or column)
+                except ValueError as error:
+                    raise ValueError(f"columns.{column}.from {error}") from error
+        if self.format == "text":
+            groups = named_groups(self.pattern)
+            for column, config in self.columns.items():
+                if (config.from_ or column) not in groups:
+                    raise ValueError(
+                        f"pattern must have a group (?P<{config.from_ or column}>…) for column "
+                        f"{column!r}; it has {', '.join(groups) or 'none'}"
+                    )
+        return self
+
+    @property
+    def typed(self) -> bool:
+        """Whether the files themselves have types; else all their values are texts."""
+        return self.format in ("parquet", "orc")
+
+    @property
+    def has_header(self) -> bool:
+        """Whether each file begins with a record of names."""
+        return self.format == "csv" and self.header
+
+    @property
+    def names_in_files(self) -> dict[str, str]:
+        """By column: its name in the files, or its path in nested records."""
+        return {column: config.from_ or column for column, config in self.columns.items()}
+
+    def top_name(self, column: str) -> str:
+        """The name at the top of a record under which a column's value is found."""
+        name = self.names_in_files[column]
+        if self.format in ("csv", "text"):
+            return name
+        return str(self.steps_to(column)[0])
+
+    def steps_to(self, column: str) -> tuple[Step, ...]:
+        """The path to a column's value in a nested record."""
+        return parse_path(self.names_in_files[column])
+
+    @property
+    def array(self) -> tuple[Step, ...]:
+        """The path to the array whose elements become rows; empty for none."""
+        return parse_path(self.explode) if self.explode else ()
+
     @property
     def paths(self) -> tuple[str, ...]:
         return (self.path,) if isinstance(self.path, str) else self.path
+
+
+def named_groups(pattern: str | None) -> tuple[str, ...]:
+    """The named groups of a regular expression.
+
+    Raises:
+        ValueError: there is no pattern, or it is not one.
+    """
+    if pattern is None:
+        raise ValueError("pattern must be set where format is text")
+    try:
+        return tuple(re.compile(pattern).groupindex)
+    except re.error as error:
+        raise ValueError(f"pattern {pattern!r} is no regular expression: {error}") from error
 
 
 class IngestConfig(Section):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
 from pydantic import field_validator
 
 from pipeline.config.section import Section
+from pipeline.config.time_zone import TimeZone
 
 
 class ScheduleConfig(Section):
     """A cron expression of five fields, read in a named time zone."""
 
     cron: str
-    timezone: str = "UTC"
+    timezone: TimeZone = "UTC"
 
     @field_validator("cron")
     @classmethod
@@ -23,16 +22,4 @@ class ScheduleConfig(Section):
                 "must be five fields: minute hour day-of-month month day-of-week. "
                 f"Got {value!r} instead"
             )
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(
-                f"must be a name of the IANA time zone data base, such as Europe/Berlin. "
-                f"Got {value!r} instead"
-            ) from error
         return value

@@ -42,7 +42,7 @@ def assemble(units: Sequence[Unit], good_path: Path, bad_path: Path) -> list[Pat
 
 def read_quarantine(files: Iterable[Path]) -> pa.Table:
     """The rows of quarantine files, by file and row."""
-    tables = [pq.read_table(file).cast(QUARANTINE) for file in files]
+    tables = [pq.read_table(file, columns=QUARANTINE.names).cast(QUARANTINE) for file in files]
     table = pa.concat_tables([QUARANTINE.empty_table(), *tables])
     return table.sort_by([("file", "ascending"), ("row", "ascending")])
 
@@ -57,7 +57,7 @@ def _pieces(files: Iterable[Path]) -> Iterator[pa.Table]:
     """Tables of some thousand rows, of however many small files."""
     held: list[pa.Table] = []
     for file in files:
-        held.append(pq.read_table(file).cast(QUARANTINE))
+        held.append(pq.read_table(file, columns=QUARANTINE.names).cast(QUARANTINE))
         if sum(table.num_rows for table in held) >= _ROWS_AT_ONCE:
             yield pa.concat_tables(held)
             held = []

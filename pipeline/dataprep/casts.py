@@ -13,7 +13,8 @@ from operator import or_
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from pipeline.config.ingest import ColumnConfig
+from pipeline.config.column import ColumnConfig
+from pipeline.dataprep.local_times import as_utc, format_has_offset
 
 _DATE = r"^(?!0000)\d{4}-\d{2}-\d{2}$"
 _ZONE = r"(Z|[+-]\d{2}(:?\d{2})?)?$"
@@ -31,12 +32,18 @@ def from_text(text: Column, column: ColumnConfig) -> Column:
     - decimal(p, s): digits with at most s of them behind the point, and zeros after those.
     - boolean: true t yes y 1, false f no n 0, in any case.
     - date: yyyy-MM-dd, or ``format``. Years 0001 to 9999.
-    - timestamp: ISO 8601 with Z or an offset, to UTC; without one it is UTC already; or
-      ``format``, by the same rule. Digits beyond microseconds are cut.
+    - timestamp: ISO 8601 with Z or an offset, to UTC; or ``format``, by the same rule. Without an
+      offset it is a time of ``zone``, or UTC where none is declared: a time that the clocks pass
+      twice is the earlier one, and one that they skip is none. Digits beyond microseconds are cut.
+
+    Numbers may have the declared ``decimal`` and ``thousands`` marks: ``1.234,50``. Between
+    ``thousands`` marks stand three digits; a number may also have none of them.
     """
     kind = column.type
     if kind == "string":
         return text
+    if column.decimal != "." or column.thousands is not None:
+        text = _plain_number(text, column)
     if kind in ("int", "long"):
         whole = ~F.contains(text, F.lit("."))  # the common case, without a regular expression
         return F.when(whole | text.rlike(r"^[+-]?\d+\.0*$"), text.cast(kind))
@@ -52,11 +59,37 @@ def from_text(text: Column, column: ColumnConfig) -> Column:
             return _in_years(F.to_date(text, column.format))
         return F.when(text.rlike(_DATE), text.cast("date"))
     if kind == "timestamp":
-        if column.format:
-            return _in_years(F.to_timestamp(text, column.format))
-        return _iso_timestamp(text)
+        return _timestamp(text, column)
     scale = int(kind[8:-1].split(",")[1])
     return F.when(text.rlike(rf"^[+-]?(\d+\.?|\d*\.\d{{1,{max(scale, 1)}}})0*$"), text.cast(kind))
+
+
+def default_of(column: ColumnConfig) -> Column:
+    """The declared default as a value of the column's type; dates and times are ISO 8601."""
+    plain = {"format": None, "decimal": ".", "thousands": None}
+    return from_text(F.lit(str(column.default)), column.model_copy(update=plain))
+
+
+def _plain_number(text: Column, column: ColumnConfig) -> Column:
+    """The number as programs write it, or null where its marks are not as declared."""
+    point, group = f"[{column.decimal}]", f"[{column.thousands}]" if column.thousands else ""
+    grouped = rf"\d{{1,3}}({group}\d{{3}})+|" if group else ""
+    number = rf"^[+-]?({grouped}\d*)({point}\d*)?([eE][+-]?\d+)?$"
+    trimmed = F.trim(text)
+    marks = column.decimal + (column.thousands or "")
+    return F.when(trimmed.rlike(number), F.translate(trimmed, marks, "."))
+
+
+def _timestamp(text: Column, column: ColumnConfig) -> Column:
+    if column.format:
+        found = _in_years(F.to_timestamp(text, column.format))
+        has_offset = F.lit(format_has_offset(column.format))
+    else:
+        found = _iso_timestamp(text)
+        has_offset = text.rlike(rf":\d{{2}}(\.\d+)?{_ZONE[:-2]}$")
+    if column.zone is None:
+        return found
+    return F.when(has_offset, found).otherwise(as_utc(found, column.zone))
 
 
 def _iso_timestamp(text: Column) -> Column:

@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from pipeline.config.preprocess import FOLD, PreprocessConfig
+from pipeline.dataprep.drift import describe_missing
 from pipeline.dataprep.folds import with_folds
-from pipeline.dataprep.headers import describe_missing
 from pipeline.dataprep.session import prepare_session
 from pipeline.errors import ConfigError, DataRefused
 

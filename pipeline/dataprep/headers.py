@@ -12,17 +12,20 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 from pipeline.config.ingest import SourceConfig
+from pipeline.dataprep.drift import NO_DRIFT, FileDrift, check_names
 from pipeline.errors import ConfigError, DataRefused
 
+Found = TypeVar("Found")
+
 MAX_HEADER_BYTES = 1 << 20
+NAMES_OF_FORMATS = {"csv": "CSV", "json": "JSON", "text": "text"}
 _UNREADABLE = {".zst", ".xz", ".zip", ".7z", ".lz4", ".snappy", ".lzo", ".Z"}
 _MAGIC = {
     b"\x1f\x8b": "gzip data without the ending .gz",
@@ -40,14 +43,16 @@ class Layout:
     """What files must share to be parsed together.
 
     Attributes:
-        line: the header as it stands in the file.
-        names: its names in the order of the file, spaces around them removed.
+        line: the header as it stands in the file; None where files have none.
+        names: the names of the cells in the order of the file, spaces around them removed.
         encoding: the encoding under Java's name, UTF-16 with its byte order.
+        drift: how the names differ from the declared ones.
     """
 
-    line: str
+    line: str | None
     names: tuple[str, ...]
     encoding: str
+    drift: FileDrift = NO_DRIFT
 
 
 def blanks_of(source: SourceConfig) -> str:
@@ -68,6 +73,16 @@ def csv_layouts(name: str, source: SourceConfig, files: Sequence[str]) -> dict[L
             declared column, names one twice, or has others than declared where that is refused.
         ConfigError: the encoding is not known.
     """
+    check_encoding(name, source)
+    return group_files(name, files, lambda file: _layout(file, source))
+
+
+def check_encoding(name: str, source: SourceConfig) -> None:
+    """Refuse an encoding that nobody knows.
+
+    Raises:
+        ConfigError: the encoding is not known.
+    """
     try:
         codecs.lookup(source.encoding)
     except LookupError as error:
@@ -75,16 +90,34 @@ def csv_layouts(name: str, source: SourceConfig, files: Sequence[str]) -> dict[L
             f"ingest.sources.{name}.encoding: must be a known encoding. Got {source.encoding!r}",
             hint="write UTF-8, ISO-8859-1, windows-1252 or UTF-16",
         ) from error
+
+
+def group_files(
+    name: str, files: Sequence[str], look: Callable[[str], Found]
+) -> dict[Found, list[str]]:
+    """Look into each file, and group those in which the same is found, in the order of ``files``.
+
+    Raises:
+        DataRefused: ``look`` refused files; the first ten of them are named.
+    """
+
+    def look_or_error(file: str) -> Found | DataRefused:
+        try:
+            return look(file)
+        except DataRefused as error:
+            return error
+
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda file: _layout_or_error(file, source), files))
+        found = list(pool.map(look_or_error, files))
     refused = [item for item in found if isinstance(item, DataRefused)]
     if refused:
         lines = [f"source {name}: {error.message}" for error in refused[:10]]
         more = [f"… and {len(refused) - 10} more files"] if len(refused) > 10 else []
         raise DataRefused("\n".join(lines + more), hint=refused[0].hint)
-    groups: dict[Layout, list[str]] = {}
-    for file, layout in zip(files, found, strict=True):
-        groups.setdefault(cast(Layout, layout), []).append(file)
+    groups: dict[Found, list[str]] = {}
+    for file, item in zip(files, found, strict=True):
+        if not isinstance(item, DataRefused):
+            groups.setdefault(item, []).append(file)
     return groups
 
 
@@ -107,17 +140,21 @@ def check_is_file(path: str) -> None:
         )
 
 
-def _layout_or_error(path: str, source: SourceConfig) -> Layout | DataRefused:
-    try:
-        check_is_file(path)
-        layout = _read_layout(path, source)
-        _check_names(path, layout.names, source)
-    except DataRefused as error:
-        return error
-    return layout
+def _layout(path: str, source: SourceConfig) -> Layout:
+    layout = _read_layout(path, source)
+    drift = _check_names(path, layout.names, source)
+    if source.header:
+        return replace(layout, drift=drift)
+    return Layout(None, tuple(source.names_in_files.values()), layout.encoding)
 
 
-def _read_layout(path: str, source: SourceConfig) -> Layout:
+def read_head(path: str, source: SourceConfig) -> tuple[str, str]:
+    """The encoding of a file of text, and the text of its first MiB.
+
+    Raises:
+        DataRefused: the file is a folder, empty, damaged, not text, or in another encoding.
+    """
+    check_is_file(path)
     if Path(path).suffix in _UNREADABLE:
         raise DataRefused(
             f"{path}: Spark cannot read this compression", hint="compress the file with gzip"
@@ -137,22 +174,41 @@ def _read_layout(path: str, source: SourceConfig) -> Layout:
         raise DataRefused(f"{path} is empty", hint="remove the file, or fetch it again")
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
-            raise DataRefused(f"{path} is not CSV: it is {kind}", hint="fix its name or its format")
-    encoding, text = _decode(path, head, source.encoding)
+            raise DataRefused(
+                f"{path} is not {NAMES_OF_FORMATS[source.format]}: it is {kind}",
+                hint="fix its name or its format",
+            )
+    return _decode(path, head, source.encoding)
+
+
+def _read_layout(path: str, source: SourceConfig) -> Layout:
+    encoding, text = read_head(path, source)
     # Not splitlines, which ends lines at characters that are none for Spark.
     lines = re.split("\r\n|\r|\n", text)
-    line = next((line for line in lines if line.strip(blanks_of(source))), "")
+    line = next((line for line in lines if _is_record(line, source)), "")
     if not line or "\0" in line or "\ufffd" in line:
         raise DataRefused(
             f"{path} has no header line that can be read as {source.encoding}",
             hint="check the file and its declared encoding",
         )
-    if line.count(source.quote) % 2:
+    if source.header and quotes_in(line, source) % 2:
         raise DataRefused(
             f"{path}: a quote in its header is not closed on that line: {line[:200]!r}",
             hint="write the header in one line, with a quote in a name doubled",
         )
     return Layout(line, _split(line, source), encoding)
+
+
+def _is_record(line: str, source: SourceConfig) -> bool:
+    comment = source.comment is not None and line.startswith(source.comment)
+    return not comment and bool(line.strip(blanks_of(source)))
+
+
+def quotes_in(line: str, source: SourceConfig) -> int:
+    """How many quotes of a line have a meaning."""
+    if source.escape is not None:
+        line = re.sub(re.escape(source.escape) + ".", "", line)
+    return line.count(source.quote)
 
 
 def _decode(path: str, head: bytes, encoding: str) -> tuple[str, str]:
@@ -177,47 +233,22 @@ def _split(line: str, source: SourceConfig) -> tuple[str, ...]:
     delimiter = delimiter_of(source)
     if len(delimiter) > 1:  # Python's reader takes one character
         line, delimiter = line.replace(delimiter, "\x1f"), "\x1f"
-    cells = next(csv.reader([line], delimiter=delimiter, quotechar=source.quote))
+    reader = csv.reader(
+        [line], delimiter=delimiter, quotechar=source.quote, escapechar=source.escape
+    )
+    cells = next(reader)
     return tuple(cell.strip() for cell in cells)
 
 
-def _check_names(path: str, names: tuple[str, ...], source: SourceConfig) -> None:
-    declared = list(source.columns)
-    missing = [column for column in declared if column not in names]
-    if missing and len(names) == 1 and len(declared) > 1:
+def _check_names(path: str, names: tuple[str, ...], source: SourceConfig) -> FileDrift:
+    wanted = source.names_in_files.values()
+    unknown = not source.header or any(name not in names for name in wanted)
+    if len(names) == 1 and len(wanted) > 1 and unknown:
         other = next((mark for mark in ",;\t|" if mark in names[0]), None)
         found = f"; it contains {other!r}" if other else ""
         raise DataRefused(
-            f"{path}: its header is one column with delimiter {source.delimiter!r}{found}",
+            f"{path}: its {'header' if source.header else 'first line'} is one column with "
+            f"delimiter {source.delimiter!r}{found}",
             hint="set the source's delimiter",
         )
-    folded = [name.casefold() for name in names if name]
-    twice = sorted({name for name in names if name and folded.count(name.casefold()) > 1})
-    if twice:
-        raise DataRefused(
-            f"{path}: header names that are equal but for their case: {', '.join(twice)}",
-            hint="rename one of them in the file",
-        )
-    if missing:
-        raise DataRefused(
-            f"{path}: {', '.join(describe_missing(missing, names))}; "
-            f"its header has {', '.join(names)}",
-            hint="add the column to the file, or remove it from the source's columns",
-        )
-    extra = [name for name in names if name not in source.columns]
-    if extra and source.extra_columns == "refuse":
-        raise DataRefused(
-            f"{path}: columns that are not declared: {', '.join(extra)}",
-            hint="declare them, or set extra_columns: ignore",
-        )
-
-
-def describe_missing(missing: Sequence[str], names: Sequence[str]) -> list[str]:
-    """One phrase a missing column, with the nearest name that is there."""
-    by_case = {name.casefold(): name for name in names}
-    phrases = []
-    for column in missing:
-        near = [by_case[column.casefold()]] if column.casefold() in by_case else []
-        near = near or get_close_matches(column, names, 1)
-        phrases.append(f"no column {column!r}" + (f" (there is {near[0]!r})" if near else ""))
-    return phrases
+    return check_names(path, names, source) if source.header else NO_DRIFT

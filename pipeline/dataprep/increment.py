@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 from pipeline.config.incremental import IncrementalConfig
 from pipeline.config.ingest import SourceConfig
 from pipeline.dataprep.assemble import assemble
+from pipeline.dataprep.drift import Drift
 from pipeline.dataprep.ingest import SourceResult, refuse_bad_share, write_source
 from pipeline.dataprep.quarantine import count_reasons
 from pipeline.dataprep.read_units import UnitReader, without_key
@@ -127,6 +128,7 @@ def ingest_increment(
     final, corrections = rework.corrected(units, given.corrections, named)
     final = rework.unique(final, corrections)
     result = _put_together(name, source, final, good_path, bad_path)
+    result = replace(result, drift=sum(ingest.drifts, Drift()))
     used = UnitsUsed(
         units={unit.record.name: unit.key for unit in units},
         changed=sorted({unit.key for unit in final} - {unit.key for unit in units}),
@@ -168,7 +170,8 @@ def ingest_corrected(
     rework = Rework(spark, without_key(source), name, source.key, given.store, "whole")
     units, used = rework.corrected([whole], given.corrections, partial(shown_path, root=given.root))
     units = rework.unique(units, used) if used else units
-    return _put_together(name, source, units, good_path, bad_path), len(used)
+    result = _put_together(name, source, units, good_path, bad_path)
+    return replace(result, drift=found.drift), len(used)
 
 
 @dataclass
@@ -182,6 +185,7 @@ class _Ingest:
     note: Note
     read: set[str] = field(default_factory=set)
     late: list[Days] = field(default_factory=list)
+    drifts: list[Drift] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         assert self.source.incremental is not None
@@ -234,7 +238,9 @@ class _Ingest:
 
     def _read(self, units: Sequence[RawUnit], kept: dict[str, Unit]) -> None:
         ordered = bool(self.source.key) and self.source.multiline
-        reader = UnitReader(self.spark, self.alone, self.name, self.given.store, ordered)
+        reader = UnitReader(
+            self.spark, self.alone, self.name, self.given.store, ordered, self.drifts
+        )
         for batch in batches(units):
             kept.update((unit.key, unit) for unit in reader.read(batch))
             names = [unit.name for unit in batch]

@@ -8,21 +8,23 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from py4j.protocol import Py4JJavaError
+from pyarrow import orc
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.config.ingest import SourceConfig
+from pipeline.dataprep.drift import Drift
 from pipeline.dataprep.headers import open_raw
 from pipeline.dataprep.parts import count_rows, write_parts
 from pipeline.dataprep.quarantine import Reason, count_reasons, quarantine_table
-from pipeline.dataprep.read import read_source
+from pipeline.dataprep.read import open_source
 from pipeline.dataprep.schema import enforce
 from pipeline.dataprep.session import prepare_session
 from pipeline.errors import DataRefused, PipelineError, StageFailed
@@ -30,12 +32,16 @@ from pipeline.errors import DataRefused, PipelineError, StageFailed
 
 @dataclass(frozen=True)
 class SourceResult:
-    """What became of one source's rows; ``rows_in == rows_out + rows_quarantined``."""
+    """What became of one source's rows; ``rows_in == rows_out + rows_quarantined``.
+
+    Where an array is exploded its elements are the rows.
+    """
 
     rows_in: int
     rows_out: int
     rows_quarantined: int
     reasons: dict[str, int]
+    drift: Drift = field(default_factory=Drift)
 
 
 Ingest = Callable[[Path, Path], SourceResult]
@@ -83,18 +89,19 @@ def write_source(
     prepare_session(spark)
     files = list(dict.fromkeys(os.path.normpath(file) for file in files))  # as Spark reads them
     with _unreadable_files_named(name, source, files):
-        raw = read_source(spark, source, name, files)
+        opened = open_source(spark, source, name, files)
+        raw = opened.frame
         enforced = enforce(raw, source)
         columns = [*source.columns, *keep]
         counts, good_files = _write_good(enforced, columns, good_path)
-        headers = len(files) if source.format == "csv" else 0  # they count as broken rows
+        headers = len(files) if source.has_header else 0  # they count as broken rows
         if counts["headers"] < headers:
             raise DataRefused(
                 f"source {name}: Spark finds the header in {counts['headers']} of {headers} files",
                 hint="check the files' encoding and line ends",
             )
         rows_in, broken = counts["rows"] - headers, counts["broken"] - headers
-        bad_files = _write_bad(enforced, raw, name, broken, bad_path)
+        bad_files = _write_bad(enforced, raw, name, source, broken, bad_path)
     reasons = count_reasons(bad_files)
     rows_out, quarantined = count_rows(good_files), count_rows(bad_files)
     if rows_in != rows_out + quarantined:
@@ -104,7 +111,7 @@ def write_source(
             hint="a file changed while it was read; run again",
         )
     counted = {reason.name: reason.count for reason in reasons}
-    return SourceResult(rows_in, rows_out, quarantined, counted), reasons
+    return SourceResult(rows_in, rows_out, quarantined, counted, opened.drift), reasons
 
 
 def ingest_all(
@@ -164,13 +171,19 @@ def _write_good(
 
 
 def _write_bad(
-    enforced: DataFrame, raw: DataFrame, name: str, broken: int, path: str | Path
+    enforced: DataFrame,
+    raw: DataFrame,
+    name: str,
+    source: SourceConfig,
+    broken: int,
+    path: str | Path,
 ) -> list[Path]:
     if broken:
         bad = enforced.filter("_broken")
-        return write_parts(quarantine_table(bad, raw, name), path)
+        return write_parts(quarantine_table(bad, raw, name, source), path)
     reason = pa.struct([("rule", pa.string()), ("column", pa.string()), ("value", pa.string())])
     fields = [("source", pa.string()), ("file", pa.string()), ("row", pa.int64())]
+    fields += [("item", pa.int32())] if source.explode else []
     schema = pa.schema([*fields, ("raw", pa.string()), ("reasons", pa.list_(reason))])
     Path(path).mkdir(parents=True, exist_ok=True)
     file = Path(path) / "part-00000.parquet"
@@ -189,7 +202,8 @@ def refuse_bad_share(
     rows, quarantined = result.rows_in, result.rows_quarantined
     if not rows:
         raise DataRefused(
-            f"source {name}: its files hold headers and no row", hint="check the export"
+            f"source {name}: its files hold {'headers and ' if source.has_header else ''}no row",
+            hint="check the export",
         )
     share = quarantined / rows
     if quarantined < rows and share <= source.max_quarantined_share:
@@ -231,6 +245,10 @@ def _damage(path: str, file_format: str) -> str | None:
             with pq.ParquetFile(path) as parquet:
                 for _ in parquet.iter_batches():
                     pass
+        elif file_format == "orc":
+            stripes = orc.ORCFile(path)
+            for number in range(stripes.nstripes):
+                stripes.read_stripe(number)
         else:
             with open_raw(path) as stream:
                 while stream.read(1 << 20):

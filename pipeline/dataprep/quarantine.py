@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipeline.config.ingest import SourceConfig
+
 MAX_RAW_CHARS = 10_000
 
 
@@ -41,22 +43,27 @@ class Reason:
         return f"{self.name} ({self.count:,} rows; {self.value!r} in {self.file} row {self.row})"
 
 
-def quarantine_table(bad: DataFrame, raw: DataFrame, source_name: str) -> DataFrame:
+def quarantine_table(
+    bad: DataFrame, raw: DataFrame, source_name: str, source: SourceConfig
+) -> DataFrame:
     """Broken rows as they are stored.
 
     Returns:
         ``source, file, row, raw, reasons``: the source's name; the file's path; the record's
         number in its file from 1, headers and blank lines not counted; its text, cut at 10,000
-        characters; array<struct<rule, column, value>>. Ordered by file and row.
+        characters; array<struct<rule, column, value>>. Ordered by file and row. Where an array is
+        exploded, ``item`` behind ``row`` is the number of the element from 1.
     """
-    numbered = with_row_numbers(bad, raw).filter("_row > 0 or not _is_header")
+    numbered = with_row_numbers(bad, raw, first_row=0 if source.has_header else 1)
+    numbered = numbered.filter("_row > 0 or not _is_header")
     return numbered.select(
         F.lit(source_name).alias("source"),
         path_column("_file").alias("file"),
         F.col("_row").alias("row"),
+        *([F.col("_item").alias("item")] if source.explode else []),
         F.substring("_raw", 1, MAX_RAW_CHARS).alias("raw"),
         F.col("_reasons").alias("reasons"),
-    ).orderBy("file", "row")
+    ).orderBy("file", "row", *(["item"] if source.explode else []))
 
 
 def path_column(uri: str) -> Column:
@@ -65,18 +72,25 @@ def path_column(uri: str) -> Column:
     return F.url_decode(F.regexp_replace(F.regexp_replace(uri, "^file:/*", "/"), r"\+", "%2B"))
 
 
-def with_row_numbers(bad: DataFrame, raw: DataFrame) -> DataFrame:
+def with_row_numbers(bad: DataFrame, raw: DataFrame, *, first_row: int) -> DataFrame:
     """Fill ``_row`` where reading could not know it, by counting the rows of each part of a file.
 
     Spark numbers rows by task, and a task reads one or more parts of files one after the other;
     so a row's number is its place after its part's first row, plus the rows of earlier parts.
-    Only CSV files lack numbers, and there the first row is the header: row 0.
+    The numbers of a part have no gaps, so that the last tells how many there are, be there several
+    rows for one number (elements of an array).
+
+    Args:
+        bad: the rows to number.
+        raw: all rows.
+        first_row: the number of a file's first row: 0 where that is a header.
     """
+    first, last = F.min("_line"), F.max("_line")
     parts = raw.groupBy("_file", "_block").agg(
-        F.min("_line").alias("_first"), F.count("*").alias("_rows")
+        first.alias("_first"), (last - first + 1).alias("_rows")
     )
     earlier = Window.partitionBy("_file").orderBy("_block")
-    offset = F.sum("_rows").over(earlier) - F.col("_rows") - F.col("_first")
+    offset = F.sum("_rows").over(earlier) - F.col("_rows") - F.col("_first") + first_row
     offsets = parts.select("_file", "_block", offset.alias("_offset"))
     joined = bad.join(F.broadcast(offsets), ["_file", "_block"])
     row = F.coalesce("_row", F.col("_line") + F.col("_offset"))

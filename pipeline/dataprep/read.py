@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Callable, Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.config.ingest import SourceConfig
-from pipeline.dataprep.headers import csv_layouts
-from pipeline.dataprep.read_csv import read_csv_group
-from pipeline.dataprep.read_parquet import parquet_groups, read_parquet_group
+from pipeline.dataprep.raw_rows import RawRows
+from pipeline.dataprep.read_csv import open_csv
+from pipeline.dataprep.read_json import open_json
+from pipeline.dataprep.read_orc import open_orc
+from pipeline.dataprep.read_parquet import open_parquet
+from pipeline.dataprep.read_text import open_text
 from pipeline.dataprep.session import prepare_session
 from pipeline.errors import DataRefused
 
-POSITION = ("_file", "_block", "_line")
+_READERS: dict[str, Callable[[SparkSession, SourceConfig, str, Sequence[str]], RawRows]] = {
+    "csv": open_csv,
+    "json": open_json,
+    "text": open_text,
+    "parquet": open_parquet,
+    "orc": open_orc,
+}
+POSITION = ("_file", "_block", "_line", "_item")
 """The columns that order the rows of a source: by file, then as they stand in the file."""
 
 
 def read_source(
     spark: SparkSession, source: SourceConfig, name: str, files: Sequence[str]
 ) -> DataFrame:
-    """Read files into raw rows, one row a record; nothing is dropped but blank lines.
+    """The rows of ``open_source``."""
+    return open_source(spark, source, name, files).frame
+
+
+def open_source(
+    spark: SparkSession, source: SourceConfig, name: str, files: Sequence[str]
+) -> RawRows:
+    """Read files into raw rows, one row a record; nothing is dropped but blank lines and comments.
 
     Args:
         spark: a running session; its SQL settings are set to those of ``session.py``.
@@ -30,17 +46,23 @@ def read_source(
         files: absolute paths.
 
     Returns:
-        The declared columns, strings for CSV and the declared types for Parquet, and
+        The files' drift, and the declared columns, strings for CSV, JSON and text and the declared
+        types for Parquet and ORC, and
 
-        - ``_file`` the file's URI; ``_block`` and ``_line`` order its records;
+        - ``_file`` the file's URI; ``_block``, ``_line`` and ``_item`` order its rows;
         - ``_row`` the record's number in its file from 1, blank lines not counted and a CSV
           file's header being row 0, where it is known while reading (Parquet, ``multiline``),
           else null: Spark splits files, and ``quarantine.with_row_numbers`` counts the parts
           when numbers are needed;
-        - ``_raw`` the record as text (Parquet: as JSON);
-        - ``_problem`` struct<rule, column, value>: what is wrong with the record as a whole
-          (``repeated_header``, which row 0 has too; ``record_too_long``, ``nul_byte``,
-          ``wrong_encoding``, ``unclosed_quote``, ``short_row``, ``long_row``), or null.
+        - ``_item`` the number from 1 of the element of an exploded array that the row is; null
+          for a record without elements, and without ``explode``;
+        - ``_raw`` the record as text (Parquet, ORC: as JSON), perhaps cut at 10,000 characters;
+        - ``_problem`` struct<rule, column, value>: what is wrong with the record as a whole, or
+          null. Any text: ``record_too_long``, ``nul_byte``, ``wrong_encoding``. CSV:
+          ``repeated_header``, which row 0 has too, ``unclosed_quote``, ``short_row``,
+          ``long_row``. JSON: ``not_json``, ``not_an_object``, ``nested_too_deep``,
+          ``repeated_key``, ``undeclared_key``, ``not_an_array``, ``unclosed_array``. Text:
+          ``no_match``. Parquet and ORC: a value of a changed type that does not fit.
 
     Raises:
         DataRefused: there is no file, or a file cannot be used; the message names it.
@@ -50,15 +72,4 @@ def read_source(
             f"source {name}: no file at {', '.join(source.paths)}", hint="check the source's path"
         )
     prepare_session(spark)
-    ordered = sorted(files)
-    if source.format == "parquet":
-        frames = [
-            read_parquet_group(spark, source, physical, group)
-            for physical, group in parquet_groups(name, source, ordered).items()
-        ]
-    else:
-        frames = [
-            read_csv_group(spark, source, layout, group)
-            for layout, group in csv_layouts(name, source, ordered).items()
-        ]
-    return reduce(lambda left, right: left.unionByName(right), frames)
+    return _READERS[source.format](spark, source, name, sorted(files))

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from pipeline.config.ingest import SourceConfig
+from pipeline.dataprep.drift import Drift
 from pipeline.dataprep.ingest import SourceResult, write_source
 from pipeline.dataprep.parts import write_parts
 from pipeline.dataprep.read import POSITION
@@ -40,6 +41,7 @@ class UnitReader:
     Attributes:
         source: without its key.
         ordered: whether Spark must sort the rows of a big file to have them as they stand in it.
+        drifts: takes the drift of the files that are read.
     """
 
     spark: SparkSession
@@ -47,6 +49,7 @@ class UnitReader:
     name: str
     store: UnitStore
     ordered: bool
+    drifts: list[Drift]
 
     def read(self, units: Sequence[RawUnit]) -> list[Unit]:
         """Read the units of one batch.
@@ -65,6 +68,7 @@ class UnitReader:
         result, _ = write_source(
             self.spark, self.source, self.name, files, good, bad, keep=POSITION
         )
+        self.drifts.append(result.drift)
         made = list(split_units(units, good, bad, work / "units", self._days_of))
         self._check(result, [record for _, record in made])
         return made
@@ -96,6 +100,7 @@ class UnitReader:
         result, _ = write_source(
             self.spark, self.source, self.name, [file], written, bad, keep=keep
         )
+        self.drifts.append(result.drift)
         if self.ordered:
             rows = self.spark.read.parquet(str(written)).orderBy(*POSITION)
             write_parts(rows.drop(*POSITION), good)

@@ -118,7 +118,8 @@ def _write_records(
     for number, ((file, _), item) in enumerate(corrections.items()):
         check_correction(source, item)
         path = folder / f"{number:07d}.csv"
-        path.write_text(f"{headers[file]}\n{item.corrected}\n", encoding="utf-8", newline="")
+        lines = [line for line in (headers[file], item.corrected, "") if line is not None]
+        path.write_text("\n".join(lines), encoding="utf-8", newline="")
         written.append(os.path.normpath(path))
     return written
 

@@ -9,13 +9,15 @@ from operator import or_
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipeline.config.column import ColumnConfig
 from pipeline.config.ingest import SourceConfig
-from pipeline.dataprep.casts import from_text, is_finite
+from pipeline.dataprep.casts import default_of, from_text, is_finite
+from pipeline.dataprep.local_times import SKIPPED_BY_CLOCKS
+from pipeline.dataprep.raw_rows import MAX_VALUE_CHARS
 from pipeline.dataprep.read import POSITION
 from pipeline.dataprep.read_csv import REPEATED_HEADER
 from pipeline.errors import ConfigError
 
-MAX_VALUE_CHARS = 200
 _NUMERIC = re.compile(r"int|long|float|double|decimal.*")
 Check = tuple[Column, Column]
 """(condition that a row breaks a rule, its reason)."""
@@ -78,8 +80,9 @@ def _check_limits(source: SourceConfig) -> None:
 def _is_present(name: str, source: SourceConfig) -> Column:
     """Whether a raw cell is not null, by the source's ``null_values``."""
     cell = F.col(f"`{name}`")
-    if source.format == "csv":
-        return ~cell.isin(list(source.null_values)) if source.null_values else F.lit(True)
+    if not source.typed:
+        nulls = list(source.null_values)
+        return cell.isNotNull() & ~cell.isin(nulls) if nulls else cell.isNotNull()
     if source.columns[name].type in ("float", "double") and "NaN" in source.null_values:
         return cell.isNotNull() & ~F.isnan(cell)
     return cell.isNotNull()
@@ -92,16 +95,21 @@ def _typed_name(name: str) -> str:
 def _typed(name: str, source: SourceConfig) -> Column:
     column = source.columns[name]
     cell = F.when(_is_present(name, source), F.col(f"`{name}`"))
-    typed = cell if source.format == "parquet" else from_text(cell, column)
+    typed = cell if source.typed else from_text(cell, column)
     return typed.alias(_typed_name(name))
 
 
 def _value(name: str, source: SourceConfig) -> Column:
-    """The typed value, in the projection after the cast's: there it is tested without recasting."""
-    value = F.col(_typed_name(name))
-    if source.columns[name].type in ("float", "double"):
-        return F.when(is_finite(value), value)
-    return value
+    """The typed value, in the projection after the cast's: there it is tested without recasting.
+
+    The default stands where the cell is missing, not where it is no value of the type.
+    """
+    value, column = F.col(_typed_name(name)), source.columns[name]
+    if column.type in ("float", "double"):
+        value = F.when(is_finite(value), value)
+    if column.default is None:
+        return value
+    return F.when(_is_present(name, source), value).otherwise(default_of(column))
 
 
 def _checks(name: str, source: SourceConfig) -> list[Check]:
@@ -109,17 +117,17 @@ def _checks(name: str, source: SourceConfig) -> list[Check]:
     cell, value = F.col(f"`{name}`"), _value(name, source)
     present = _is_present(name, source)
 
-    def check(rule: str, broken: Column) -> Check:
+    def check(rule: str | Column, broken: Column) -> Check:
         shown = F.substring(cell.cast("string"), 1, MAX_VALUE_CHARS)
-        reason = F.struct(
-            F.lit(rule).alias("rule"), F.lit(name).alias("column"), shown.alias("value")
-        )
+        named = F.lit(rule) if isinstance(rule, str) else rule
+        reason = F.struct(named.alias("rule"), F.lit(name).alias("column"), shown.alias("value"))
         return broken, reason
 
     kind = column.type.replace(" ", "")
     checks = []
     if kind != "string":
-        checks.append(check(f"not_a_{kind}", value.isNull() & present))
+        rule = _rule_of_type(kind, cell, column)
+        checks.append(check(rule, value.isNull() & present))
     if not column.nullable or name in source.key:
         checks.append(check("null", value.isNull() & ~present))
     if column.min is not None:
@@ -132,6 +140,13 @@ def _checks(name: str, source: SourceConfig) -> list[Check]:
     if column.pattern is not None:
         checks.append(check("pattern", ~value.rlike(f"^(?:{column.pattern})$")))
     return checks
+
+
+def _rule_of_type(kind: str, cell: Column, column: ColumnConfig) -> str | Column:
+    if column.zone is None:
+        return f"not_a_{kind}"
+    anywhere = from_text(cell.cast("string"), column.model_copy(update={"zone": None}))
+    return F.when(anywhere.isNotNull(), SKIPPED_BY_CLOCKS).otherwise(f"not_a_{kind}")
 
 
 def _is_broken(checks: list[Check]) -> Column:

@@ -25,8 +25,9 @@ from pyspark.sql import functions as F
 
 from pipeline.config.ingest import SourceConfig
 from pipeline.dataprep.quarantine import path_column, quarantine_table
+from pipeline.dataprep.raw_rows import MAX_VALUE_CHARS
 from pipeline.dataprep.read import read_source
-from pipeline.dataprep.schema import MAX_VALUE_CHARS, enforce
+from pipeline.dataprep.schema import enforce
 from pipeline.store.units import Unit
 
 ROWS_AT_ONCE = 50_000_000
@@ -171,7 +172,7 @@ def quarantined_duplicates(
         [(file, number) for _, file, number in places], "_path string, _number long"
     )
     raw = read_source(spark, source, name, sorted({file for _, file, _ in places}))
-    of_file = Window.partitionBy("_file").orderBy("_block", "_line")
+    of_file = Window.partitionBy("_file").orderBy("_block", "_line", "_item")
     good = enforce(raw, source).filter("not _broken")
     numbered = good.select(
         "*",
@@ -186,4 +187,4 @@ def quarantined_duplicates(
         F.substring(F.concat_ws(",", *texts), 1, MAX_VALUE_CHARS).alias("value"),
     )
     marked = found.withColumn("_reasons", F.array(reason))
-    return quarantine_table(marked.select(*good.columns), raw, name)
+    return quarantine_table(marked.select(*good.columns), raw, name, source)

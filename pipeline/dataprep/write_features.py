@@ -16,7 +16,7 @@ from pipeline.config.preprocess import PreprocessConfig
 from pipeline.dataprep.features import Segments, check_rows, feature_table
 from pipeline.dataprep.layout import Place, partition_keys, place_segments
 from pipeline.dataprep.parts import count_rows, write_parts
-from pipeline.dataprep.read_csv import escape_glob
+from pipeline.dataprep.read_lines import escape_glob
 from pipeline.errors import StageFailed
 
 _PLAN = "segments.parquet"  # beside the parts for as long as they are written

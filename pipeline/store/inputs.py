@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import DataRefused
 
-_FILE_SUFFIXES = {".csv", ".tsv", ".txt", ".json", ".gz"}
+_FILE_SUFFIXES = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".log", ".gz", ".bz2"}
 """Spark itself writes folders named x.parquet; a folder named x.csv is a mistake."""
 
 

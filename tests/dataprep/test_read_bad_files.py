@@ -4,75 +4,18 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from pipeline.config.ingest import SourceConfig
-from pipeline.dataprep.ingest import SourceResult, ingest_source
+from pipeline.dataprep.ingest import ingest_source
 from pipeline.errors import DataRefused
-
-HEADER = "id,price,note\n"
-Row = dict[str, Any]
-
-
-def source(**changes: Any) -> SourceConfig:
-    settings: Row = {
-        "path": "x",
-        "columns": {
-            "id": {"type": "int", "nullable": False},
-            "price": {"type": "double", "min": 0},
-            "note": {"type": "string"},
-        },
-        "max_quarantined_share": 0.99,
-    }
-    # As from YAML: lists become tuples, and nothing else is converted.
-    return SourceConfig.model_validate_json(json.dumps(settings | changes))
-
-
-class Ingested:
-    """The result of one ingest, its good rows and its quarantine, in order."""
-
-    def __init__(self, result: SourceResult, folder: Path) -> None:
-        self.result = result
-        self.good = read_rows(folder / "good")
-        self.bad = read_rows(folder / "bad")
-
-    @property
-    def rules(self) -> list[tuple[int, str, str | None]]:
-        """(row, rule, value) of each reason."""
-        return [(r["row"], x["rule"], x["value"]) for r in self.bad for x in r["reasons"]]
-
-
-def read_rows(folder: Path) -> list[Row]:
-    tables = [pq.read_table(file) for file in sorted(folder.glob("*.parquet"))]
-    return [dict(row) for row in pa.concat_tables(tables).to_pylist()]
-
-
-Ingest = Callable[..., Ingested]
-
-
-@pytest.fixture
-def ingest(spark: SparkSession, tmp_path: Path) -> Ingest:
-    def run(files: dict[str, str | bytes], **changes: Any) -> Ingested:
-        paths = []
-        for name, content in files.items():
-            path = tmp_path / "raw" / name
-            path.parent.mkdir(exist_ok=True, parents=True)
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-            paths.append(str(path))
-        good, bad = tmp_path / "good", tmp_path / "bad"
-        return Ingested(ingest_source(spark, source(**changes), "shop", paths, good, bad), tmp_path)
-
-    return run
-
+from tests.dataprep.ingesting import HEADER, Ingest, Ingested, source
 
 REFUSED: dict[str, tuple[dict[str, str | bytes], str]] = {
     "missing column": ({"a.csv": "id,prise,note\n1,2,x\n"}, r"a\.csv: no column 'price'.*'prise'"),
@@ -206,8 +149,8 @@ def test_row_numbers_are_exact_in_files_that_spark_splits(
     assert broken == [*expected, ("c.csv", 1)]
 
 
-def test_a_very_long_field_is_quarantined(ingest: Ingest) -> None:
-    found = ingest({"a.csv": HEADER + f"1,2,{'z' * 30_000_000}\n2,3,ok\n"})
+def test_a_field_of_100_mb_is_quarantined(ingest: Ingest) -> None:
+    found = ingest({"a.csv": HEADER + f"1,2,{'z' * 100_000_000}\n2,3,ok\n"})
     assert [(row, rule) for row, rule, _ in found.rules] == [(1, "record_too_long")]
     assert len(found.bad[0]["raw"]) == 10_000
 
@@ -243,6 +186,14 @@ def test_a_quoted_newline_is_kept_where_declared(ingest: Ingest) -> None:
         (4, "unclosed_quote"),
     ]
     assert found.bad[1]["raw"] == '4,5,"open\n5,6,f'
+
+
+def test_of_a_quote_that_is_never_closed_little_is_kept(ingest: Ingest) -> None:
+    lines = "\n".join(["z" * 100_000] * 40)
+    found = ingest({"a.csv": f'{HEADER}1,2,x\n2,3,"{lines}\n'}, multiline=True)
+    assert [(row, rule) for row, rule, _ in found.rules] == [(2, "record_too_long")]
+    assert found.bad[0]["raw"].startswith('2,3,"zzz')
+    assert (found.result.rows_in, len(found.good)) == (2, 1)
 
 
 def test_a_quoted_newline_is_quarantined_where_not_declared(ingest: Ingest) -> None:

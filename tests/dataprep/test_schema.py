@@ -18,7 +18,7 @@ from pipeline.dataprep.ingest import ingest_all, ingest_source
 from pipeline.dataprep.read import read_source
 from pipeline.dataprep.schema import enforce
 from pipeline.errors import ConfigError, DataRefused
-from tests.dataprep.test_read_bad_files import read_rows
+from tests.dataprep.ingesting import read_rows
 
 Cell = tuple[Any, list[str]]
 
@@ -225,3 +225,60 @@ def test_all_refused_sources_are_named_at_once(spark: SparkSession, tmp_path: Pa
     files = {name: [str(tmp_path / f"{name}.csv")] for name in ("one", "two")}
     with pytest.raises(DataRefused, match=r"(?s)source one: .*source two: "):
         ingest_all(spark, dict.fromkeys(files, source), files, tmp_path / "out")
+
+
+def test_times_without_an_offset_are_read_in_the_declared_zone(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    cases: dict[str, Any] = {
+        "2013-07-01T12:00:00": datetime(2013, 7, 1, 16),
+        "2013-01-01 12:00": datetime(2013, 1, 1, 17),
+        "2013-01-05": datetime(2013, 1, 5, 5),
+        "2013-01-01T12:00:00Z": datetime(2013, 1, 1, 12),
+        "2013-01-01T12:00:00.5+0530": datetime(2013, 1, 1, 6, 30, 0, 500_000),
+        "2013-11-03T01:30:00": datetime(2013, 11, 3, 5, 30),  # shown twice: the earlier
+        "2013-03-10T02:30:00": "skipped_by_clocks",
+        "2013-03-10T02:30:00-05:00": datetime(2013, 3, 10, 7, 30),
+        "0000-01-01T00:00:00": "not_a_timestamp",
+    }
+    column = {"type": "timestamp", "zone": "America/New_York"}
+    found = checked(spark, tmp_path, column, list(cases))
+    assert found == [
+        (None, [value]) if isinstance(value, str) else (_as_collected(value), [])
+        for value in cases.values()
+    ]
+
+
+@pytest.mark.parametrize(("pattern", "hour"), [("dd.MM.yyyy HH:mm", 16), ("dd.MM.yyyy HH:mmX", 12)])
+def test_a_declared_format_may_have_an_offset(
+    spark: SparkSession, tmp_path: Path, pattern: str, hour: int
+) -> None:
+    column = {"type": "timestamp", "zone": "America/New_York", "format": pattern}
+    cells = ["01.07.2013 12:00" + ("Z" if pattern.endswith("X") else "")]
+    assert checked(spark, tmp_path, column, cells) == [
+        (_as_collected(datetime(2013, 7, 1, hour)), [])
+    ]
+
+
+DEFAULTS: list[tuple[str, Any, Any]] = [
+    ("int", 7, 7),
+    ("double", 0.5, 0.5),
+    ("decimal(5,2)", 1.5, Decimal("1.50")),
+    ("boolean", False, False),
+    ("date", "2013-01-01", date(2013, 1, 1)),
+    ("string", "none", "none"),
+]
+
+
+def test_a_default_stands_where_a_value_is_missing(spark: SparkSession, tmp_path: Path) -> None:
+    columns = {
+        f"c{place}": {"type": kind, "default": default, "nullable": False}
+        for place, (kind, default, _) in enumerate(DEFAULTS)
+    }
+    header = ",".join(columns)
+    (tmp_path / "a.csv").write_text(f"{header}\n,NA,,,,\nx,x,x,x,x,x\n")
+    source = declared(columns)
+    rows = enforce(read_source(spark, source, "t", [str(tmp_path / "a.csv")]), source)
+    _, filled, broken = rows.orderBy("_line").collect()
+    assert [filled[name] for name in columns] == [value for _, _, value in DEFAULTS]
+    assert not filled["_broken"] and len(broken["_reasons"]) == 5

@@ -40,6 +40,8 @@ def ingest(folder: Path, mark: str) -> Json:
             "rows_quarantined": 32 if name == "flights" else 0,
             "reasons": counted if name == "flights" else {},
             "description": f"All {name} of 2013{mark}" if name == "flights" else None,
+            "drift": {"extra": {"gate" + mark: 2}, "missing": {"speed": 1}, "retyped": {},
+                      "reordered": 1} if name == "planes" else {},
         }
         for name, rows_in in sizes.items()
     }}  # fmt: skip

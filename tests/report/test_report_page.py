@@ -47,6 +47,7 @@ def test_the_page_shows_the_result(page: str) -> None:
         "On 52,911 held-out rows the champions predict with an RMSE of arr_delay of 36.47 min, "
         "8.7 % below the baseline's 39.93 min.",
         "its fingerprint changed: preprocess.features", "32 quarantined", "pooled_boosting",
+        "planes: speed missing, filled (1 file); gate", "(2 files); columns in another order",
         "The other mode would have taken an estimated 81.2 % less time.", "some shift",
     ):  # fmt: skip
         assert said in text

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from pipeline.dataprep.headers import describe_missing
+from pipeline.dataprep.drift import describe_missing
 from pipeline.errors import ConfigError
 
 _TIMES = (T.TimestampType, T.TimestampNTZType, T.DateType)

@@ -21,6 +21,7 @@ from pipeline.report.formats import NONE, count, decimal, percent, plural
 from pipeline.report.inline import bar
 from pipeline.report.inputs import ReportInputs
 from pipeline.report.pick import listing, mapping, number, records, text
+from pipeline.report.sections.schema_drift import drift_line
 from pipeline.report.visible import label, visible
 
 EXAMPLES = 5
@@ -68,6 +69,9 @@ def build(inputs: ReportInputs) -> Section:
     note = f"{plural(hidden, 'more source')} left out." if hidden else ""
     rows = [_source(name, source) for name, source in shown.items()]
     blocks: list[Block] = [Table("Sources", _SOURCES, rows, note)]
+    drift = [line for name, source in shown.items() if (line := drift_line(name, source))]
+    if drift:
+        blocks.append(Notice(f"Columns that differ from the declared ones. {'. '.join(drift)}."))
     reasons = [row for name, source in shown.items() for row in _reasons(name, source)]
     if reasons:
         blocks.append(Table("Why rows were quarantined", _REASONS, reasons))
