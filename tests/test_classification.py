@@ -112,6 +112,22 @@ def test_each_fit_validates_on_the_rows_of_its_fold(run: tuple) -> None:
         assert fit.rows_train == (rows["fold"] != fit.fold).sum()
 
 
+def test_rows_drawn_for_the_test_are_scored_and_no_others(run: tuple) -> None:
+    project, record = run
+    preprocess = project.artifact(record, "preprocess")
+    rows = pq.read_table(preprocess / "features").to_pandas()
+    held_out = rows[rows["split"] == "test"]
+    assert 0.25 < len(held_out) / len(rows) < 0.35
+    assert held_out["time_hour"].min() < rows["time_hour"].median()  # not by time
+    predicted = _predictions(run).to_pandas()
+    assert sorted(predicted["flight_id"]) == sorted(held_out["flight_id"])
+    trained = manifest(project.artifact(record, "train"))["metrics"]["rows"]
+    known = rows[rows["arrival"].notna() & (rows["split"] == "train")]
+    assert (trained["trained_on"], trained["held_out_for_the_test"]) == (len(known), len(held_out))
+    page = (project.store / "runs" / record["run_id"] / "report.html").read_text()
+    assert "about 0.3 of the values of flight_id, by a hash" in page
+
+
 def test_predict_gives_the_published_probabilities(run: tuple, tmp_path: Path) -> None:
     project, record = run
     features = pq.read_table(project.artifact(record, "preprocess") / "features")
@@ -170,11 +186,7 @@ def _config() -> dict[str, Any]:
             "target": "arrival",
             "carry": ["importance"],
             "features": {"categorical": ["carrier", "dest"], "numeric": ["hour", "distance"]},
-            "split": {
-                "test_from": sample["preprocess"]["split"]["test_from"],
-                "kind": "stratified",
-                "folds": 2,
-            },
+            "split": {"test": {"kind": "hash", "share": 0.3}, "kind": "stratified", "folds": 2},
         },
         "convert": {"mode": "parquet"},
         "train": {

@@ -7,11 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from pipeline.config.held_out import HeldOutConfig
 from pipeline.config.leakage import find_leaks
 from pipeline.config.section import Count, Name, Section
 from pipeline.config.steps import StepConfig
 
 FoldKind = Literal["time", "group", "stratified"]
+
+SPLIT = "split"
+"""The column of the feature table that says ``train`` or ``test``."""
 
 FOLD = "fold"
 """The column of the feature table that holds the folds by group and the stratified ones."""
@@ -38,10 +42,11 @@ class FeaturesConfig(Section):
 
 
 class SplitConfig(Section):
-    """A split by time: test rows from one instant on, and folds of the rows before it.
+    """Test rows, from one instant on unless ``test`` says otherwise, and folds of all others.
 
     ``kind: time``: fold k of n validates on ``validation_days`` days and trains on everything
-    that ends ``gap_days`` before them; the last fold's validation period ends at ``test_from``.
+    that ends ``gap_days`` before them; the last fold's validation period ends where the training
+    rows do: at ``test_from``, or at the gap before it.
 
     ``group`` and ``stratified``: fold k validates on a share of all training rows and trains on
     the others, whatever their times. By group, rows with equal values in the columns of ``group``
@@ -52,7 +57,12 @@ class SplitConfig(Section):
     of a segment, or of every tenth of a segment's targets if they are numbers with a fraction.
     """
 
-    test_from: datetime
+    test_from: datetime | None = Field(default=None, description="of a test by time")
+    test: HeldOutConfig = Field(
+        default=HeldOutConfig(),
+        # So that what was made before there were other kinds keeps its fingerprint.
+        exclude_if=lambda test: bool(test == HeldOutConfig()),
+    )
     kind: FoldKind = "time"
     folds: Annotated[int, Field(ge=1, le=50)] = 3
     validation_days: Annotated[float, Field(gt=0)] | None = Field(
@@ -71,7 +81,9 @@ class SplitConfig(Section):
 
     @field_validator("test_from")
     @classmethod
-    def _in_utc(cls, value: datetime) -> datetime:
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        if value is None:
+            return None
         if value.tzinfo is None:
             return value.replace(tzinfo=timezone.utc)
         return value.astimezone(timezone.utc)
@@ -97,9 +109,23 @@ class SplitConfig(Section):
                 "kind: group and group go together. "
                 f"Got kind {self.kind!r} and group {list(self.group)} instead"
             )
+        problems += self._problems_of_the_test()
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _problems_of_the_test(self) -> list[str]:
+        by_time = self.test.by_time
+        if by_time == (self.test_from is None):
+            found = "none" if self.test_from is None else self.test_from.isoformat()
+            must = "be given" if by_time else "be left out"
+            return [f"test_from must {must} with test.kind: {self.test.kind}. Got {found} instead"]
+        if not by_time and self.kind == "time":
+            return [
+                f"kind: time needs test.kind: time, for the folds end where the test begins. "
+                f"Got test.kind: {self.test.kind} instead; set kind: group or kind: stratified"
+            ]
+        return []
 
     def _problems_of_numbered_folds(self) -> list[str]:
         given = {"validation_days": self.validation_days, "gap_days": self.gap_days}
@@ -119,15 +145,26 @@ class SplitConfig(Section):
             )
         return problems
 
+    @property
+    def train_until(self) -> datetime | None:
+        """Where the training rows end: at ``test_from`` or the gap before it; None if not by time.
+
+        Half-open.
+        """
+        if self.test_from is None:
+            return None
+        return self.test_from - timedelta(days=self.test.gap_days or 0)
+
     def periods(self) -> list[tuple[datetime, datetime, datetime]]:
         """Per fold (end of training, start of validation, end of validation), UTC, half-open.
 
         None of the kinds that are not by time.
         """
-        if self.validation_days is None or self.gap_days is None:
+        end = self.train_until
+        if self.validation_days is None or self.gap_days is None or end is None:
             return []
         step = timedelta(days=self.validation_days)
-        starts = [self.test_from - step * (self.folds - k) for k in range(self.folds)]
+        starts = [end - step * (self.folds - k) for k in range(self.folds)]
         return [(start - timedelta(days=self.gap_days), start, start + step) for start in starts]
 
 
@@ -172,12 +209,18 @@ class PreprocessConfig(Section):
 
     @model_validator(mode="after")
     def _groups_are_columns(self) -> PreprocessConfig:
-        if unknown := [name for name in self.split.group if name not in self.columns]:
-            raise ValueError(
-                "split.group must name columns that have a role: "
-                f"{', '.join(self.columns)}. Got {', '.join(unknown)} instead; "
-                "add it to key (which stays unique), or to carry if it is a number"
-            )
+        test = self.split.test
+        for where, names in (
+            ("split.group", self.split.group),
+            ("split.test.group", test.group),
+            ("split.test.key", test.key),
+        ):
+            if unknown := [name for name in names if name not in self.columns]:
+                raise ValueError(
+                    f"{where} must name columns that have a role: "
+                    f"{', '.join(self.columns)}. Got {', '.join(unknown)} instead; "
+                    "add it to key (which stays unique), or to carry if it is a number"
+                )
         return self
 
     @property

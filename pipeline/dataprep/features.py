@@ -9,13 +9,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from pipeline.config.preprocess import FOLD, PreprocessConfig
+from pipeline.config.preprocess import FOLD, SPLIT, PreprocessConfig
 from pipeline.dataprep.drift import describe_missing
 from pipeline.dataprep.folds import with_folds
+from pipeline.dataprep.held_out import is_trained, with_split
 from pipeline.dataprep.session import prepare_session
 from pipeline.errors import ConfigError, DataRefused
 
-SPLIT = "split"
 _COUNTABLE = (T.NumericType, T.BooleanType)
 _CLASSES = (T.StringType, T.BooleanType)
 _ORDERED = (T.TimestampType, T.TimestampNTZType, T.DateType)
@@ -23,11 +23,19 @@ _ORDERED = (T.TimestampType, T.TimestampNTZType, T.DateType)
 
 @dataclass(frozen=True)
 class Segments:
-    """Segments of a feature table, in its order, with what the layout needs to know of them."""
+    """Segments of a feature table, in its order, with what the layout needs to know of them.
+
+    Attributes:
+        row_bytes: mean bytes of a row in memory.
+        untrained: segments without a training row that has a target.
+        untested: segments without a test row.
+    """
 
     values: list[tuple[str | None, ...]]
     rows: list[int]
     row_bytes: float
+    untrained: int = 0
+    untested: int = 0
 
     @property
     def total(self) -> int:
@@ -41,8 +49,8 @@ def feature_table(frame: DataFrame, config: PreprocessConfig) -> DataFrame:
         ``config.columns`` in order and ``split``. Numeric features and the target are doubles
         (NaN becomes null), but a target of text or booleans, which names classes, is as it is;
         categorical features and segment columns are strings, ``time`` a UTC timestamp, keys as
-        they are. ``split`` is ``test`` from ``config.split.test_from`` on,
-        else ``train``. Where folds are not by time, ``fold`` comes last: see ``with_folds``.
+        they are. ``split`` is ``train``, ``test`` or ``gap``: see ``with_split``. Where folds are
+        not by time, ``fold`` comes last: see ``with_folds``.
 
     Raises:
         ConfigError: a column is missing, with the nearest name there is; or its type cannot play
@@ -64,11 +72,8 @@ def feature_table(frame: DataFrame, config: PreprocessConfig) -> DataFrame:
             return column.cast("timestamp").alias(name)
         return (column.cast("string") if name in strings else column).alias(name)
 
-    start = F.timestamp_micros(F.lit(round(config.split.test_from.timestamp() * 1_000_000)))
-    split = F.when(F.col(f"`{config.time}`").cast("timestamp") >= start, "test").otherwise("train")
-    table = frame.select(*(cast(name) for name in config.columns), split.alias(SPLIT))
-    trained = (F.col(SPLIT) == "train") & F.col(f"`{config.target}`").isNotNull()
-    return with_folds(table, config, trained)
+    table = with_split(frame.select(*(cast(name) for name in config.columns)), config)
+    return with_folds(table, config, is_trained(config))
 
 
 def check_rows(table: DataFrame, config: PreprocessConfig) -> Segments:
@@ -95,6 +100,8 @@ def check_rows(table: DataFrame, config: PreprocessConfig) -> Segments:
         .agg(
             F.count("*").alias("_rows"),
             F.sum(_total(strings)).alias("_text_bytes"),
+            F.count_if(is_trained(config)).alias("_trained"),
+            F.count_if(F.col(SPLIT) == "test").alias("_tested"),
             *(F.count_if(condition).alias(f"_{kind}") for kind, condition in broken.items()),
         )
         .collect()
@@ -113,6 +120,8 @@ def check_rows(table: DataFrame, config: PreprocessConfig) -> Segments:
         rows=[row["_rows"] for row in ordered],
         # 8 bytes a value, as Arrow holds numbers, times and the offsets of strings.
         row_bytes=8 * len(table.columns) + text_bytes / total,
+        untrained=sum(not row["_trained"] for row in rows),
+        untested=sum(not row["_tested"] for row in rows),
     )
 
 

@@ -14,7 +14,7 @@ MIN_FILES = 8  # enough for a small cluster's tasks to share the work
 MIN_FILE_BYTES = 1 << 20  # under this, another file costs more to open than it helps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be 10⁵ of them
 class Place:
     """Where one segment's rows lie: ``files`` consecutive files from ``first``, equally filled."""
 

@@ -1,42 +1,54 @@
 """What the columns of a feature table look like, for train and test rows apart.
 
-Computed from the written files with Arrow and NumPy, one column at a time: a column is exact and
-in memory, and no job has to be planned for the sixty aggregates of each of sixty columns.
+Computed from the written files with Arrow and NumPy: no job has to be planned for the sixty
+aggregates of each of sixty columns. One column at a time is read, a batch of rows at a time, and
+its values are counted; everything said of it follows from the counts. So all figures are exact, the
+same for any way to cut the rows into files, and made in bounded memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
-from numpy.typing import NDArray
+import pyarrow.parquet as pq
 
-from pipeline.config.preprocess import PreprocessConfig
-from pipeline.dataprep.features import SPLIT
+from pipeline.config.preprocess import SPLIT, PreprocessConfig
+from pipeline.dataprep.batches import read_batches
+from pipeline.dataprep.describe import (
+    Spread,
+    Statistics,
+    describe_numbers,
+    describe_texts,
+    histogram_edges,
+    total_numbers,
+)
+from pipeline.dataprep.sums import Floats
+from pipeline.dataprep.suspicious import categorical_suspicions, numeric_suspicions
+from pipeline.dataprep.value_counts import HELD_BYTES, ValueCounts
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-BINS = 20
-TOP = 10
-MAX_ROWS = 50_000_000  # 400 MB a column; above, every k-th row is taken and `sampled_every` says k
-ALMOST_EXACT = 0.98
-
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-Statistics = dict[str, Any]
-"""JSON: the report and the drift check read it."""
+SPLITS = ("train", "test")
 
 
-def profile_features(files: Sequence[str | Path], config: PreprocessConfig) -> Statistics:
+def profile_features(
+    files: Sequence[str | Path], config: PreprocessConfig, held_bytes: int = HELD_BYTES
+) -> Statistics:
     """Describe every feature and the target.
 
+    Args:
+        files: local Parquet files of a feature table, in one folder. A column of more distinct
+            values than ``held_bytes`` hold is sorted on disk in there.
+        config: the roles of the columns.
+        held_bytes: of a column's values in each split that are in memory at once.
+
     Returns:
-        ``rows`` (train, test), ``sampled_every`` (1: all rows), ``columns`` (name → role, kind,
-        constant, all_null, train, test) and ``suspicious`` (feature, why, value).
+        ``rows`` (train, test), ``columns`` (name → role, kind, constant, all_null, train, test) and
+        ``suspicious`` (feature, why, value).
 
         A numeric column has, for each split: ``count`` of values, ``nulls``, ``distinct``,
         ``mean``, ``std`` (n - 1), ``min``, ``q05 q25 q50 q75 q95`` (interpolated), ``max`` and
@@ -44,142 +56,132 @@ def profile_features(files: Sequence[str | Path], config: PreprocessConfig) -> S
         can be compared. A categorical one: ``count, nulls, distinct`` and ``top``, the ten most
         frequent [value, count], ties by value. Statistics of no value are null.
     """
-    dataset = ds.dataset([str(file) for file in files], format="parquet")
-    every = max(-(-dataset.count_rows() // MAX_ROWS), 1)
-    test = pc.equal(_read(dataset, SPLIT, every), "test").to_numpy(zero_copy_only=False)
-    splits = {"train": ~test, "test": test}
-    values = _read(dataset, config.target, every)
-    named = pa.types.is_string(values.type) or pa.types.is_boolean(values.type)
-    described = _categorical(_text(values), splits) if named else _numeric(_floats(values), splits)
-    columns: Statistics = {config.target: described | {"role": "target"}}
-    # Of classes, whether a row has the most frequent one: what gives that away is suspicious.
-    target = _is_most_frequent(_text(values)) if named else _floats(values)
-    suspicious = []
+    table = _Files(files, held_bytes)
+    described, target = _target(table, config.target)
+    columns = {config.target: described | {"role": "target"}}
+    suspicious: list[Statistics] = []
     for name in config.features.names:
-        values = _read(dataset, name, every)
+        pairs = table.pairs(name, config.target)
         if name in config.features.numeric:
-            numbers = _floats(values)
-            columns[name] = _numeric(numbers, splits) | {"role": "feature"}
-            reasons = _suspicions(numbers, target)
+            column, spread = _numeric(table, name)
+            numbers = ((_floats(x), target.values(y)) for x, y in pairs)
+            reasons = numeric_suspicions(numbers, spread, target.spread)
         else:
-            columns[name] = _categorical(values, splits) | {"role": "feature"}
-            reasons = _categorical_suspicions(values, target)
+            column = _categorical(table, name)
+            texts = ((_texts(x), target.values(y)) for x, y in pairs)
+            reasons = categorical_suspicions(texts, target.spread)
+        columns[name] = column | {"role": "feature"}
         suspicious += [{"feature": name, **reason} for reason in reasons]
-    rows = {split: int(mask.sum()) for split, mask in splits.items()}
-    return {
-        "rows": rows,
-        "sampled_every": every,
-        "columns": columns,
-        "suspicious": suspicious,
+    rows = {split: described[split]["count"] + described[split]["nulls"] for split in SPLITS}
+    return {"rows": rows, "columns": columns, "suspicious": suspicious}
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a feature table, and how much of a column may be in memory."""
+
+    files: Sequence[str | Path]
+    held_bytes: int
+
+    def pairs(self, first: str, second: str) -> Iterator[tuple[pa.Array, pa.Array]]:
+        """Two columns, batch by batch."""
+        for batch in read_batches(self.files, [first, second]):
+            yield batch.column(0), batch.column(1)
+
+    def counted(self, name: str, values: Callable[[pa.Array], pa.Array], scratch: str) -> _Counted:
+        """The values of a column, by split."""
+        found = {split: ValueCounts(Path(scratch), self.held_bytes) for split in SPLITS}
+        nulls = dict.fromkeys(SPLITS, 0)
+        for column, splits in self.pairs(name, SPLIT):
+            whole = values(column)
+            for split in SPLITS:
+                part = whole.filter(pc.equal(splits, split))
+                nulls[split] += part.null_count
+                found[split].add(part.drop_null())
+        return _Counted(found, nulls)
+
+    def scratch(self) -> tempfile.TemporaryDirectory[str]:
+        """A folder beside the files; Spark and Arrow do not see one that begins with ``_``."""
+        return tempfile.TemporaryDirectory(prefix="_profile", dir=Path(self.files[0]).parent)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    values: dict[str, ValueCounts]
+    nulls: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The target as numbers, and how far they are spread; None without values."""
+
+    values: Callable[[pa.Array], Floats]
+    spread: Spread | None
+
+
+def _target(table: _Files, name: str) -> tuple[Statistics, _Target]:
+    kind = pq.read_schema(table.files[0]).field(name).type
+    if not (pa.types.is_string(kind) or pa.types.is_boolean(kind)):
+        described, spread = _numeric(table, name)
+        return described, _Target(_floats, spread)
+    described = _categorical(table, name)
+    most = _most_frequent(described)
+
+    def is_most_frequent(classes: pa.Array) -> Floats:
+        return _floats(pc.equal(_texts(classes), pa.scalar(most, pa.string())).cast(pa.int8()))
+
+    # Of classes, whether a row has the most frequent one: what gives that away is suspicious.
+    return described, _Target(is_most_frequent, None if most is None else Spread(0.5, 0))
+
+
+def _most_frequent(described: Statistics) -> str | None:
+    rows: dict[str, int] = {}
+    for value, count in [pair for split in SPLITS for pair in described[split]["top"]]:
+        rows[value] = rows.get(value, 0) + count
+    return min(rows, key=lambda value: (-rows[value], value)) if rows else None
+
+
+def _numeric(table: _Files, name: str) -> tuple[Statistics, Spread | None]:
+    with table.scratch() as scratch:
+        counted = table.counted(name, _numbers, scratch)
+        totals = {split: total_numbers(values) for split, values in counted.values.items()}
+        both = totals["train"] + totals["test"]
+        edges = histogram_edges(both.low, both.high)
+        splits = {
+            split: {
+                "count": totals[split].count,
+                "nulls": counted.nulls[split],
+                **describe_numbers(counted.values[split], totals[split], edges),
+            }
+            for split in SPLITS
+        }
+    about = {"kind": "numeric", "all_null": not both.count, "constant": both.low == both.high}
+    return about | splits, Spread.of(both) if both.count else None
+
+
+def _categorical(table: _Files, name: str) -> Statistics:
+    with table.scratch() as scratch:
+        counted = table.counted(name, _texts, scratch)
+        found = {split: describe_texts(values) for split, values in counted.values.items()}
+    # All distinct values are among the most frequent where they are few.
+    few = {value for split in SPLITS for value, _ in found[split]["top"]}
+    splits = {
+        split: {"count": found[split]["count"], "nulls": counted.nulls[split], **found[split]}
+        for split in SPLITS
     }
+    return {"kind": "categorical", "all_null": not few, "constant": len(few) == 1} | splits
 
 
-def _read(dataset: ds.Dataset, name: str, every: int) -> pa.Array:
-    column = dataset.to_table(columns=[name]).column(name).combine_chunks()
-    return column if every == 1 else column.take(pa.array(range(0, len(column), every)))
+def _numbers(column: pa.Array) -> pa.Array:
+    """As float64; NaN, which the feature table does not hold, is null."""
+    values = column.cast(pa.float64())
+    return pc.if_else(pc.is_nan(values), None, values)
 
 
 def _floats(column: pa.Array) -> Floats:
-    """Values as float64, null as NaN; the feature table itself holds no NaN."""
+    """(n_rows,) with NaN for null."""
     return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _text(column: pa.Array) -> pa.Array:
+def _texts(column: pa.Array) -> pa.Array:
     return column.cast(pa.string())
-
-
-def _is_most_frequent(names: pa.Array) -> Floats:
-    """1 or 0, null as NaN."""
-    counted = pc.value_counts(names.drop_null()).to_pylist()
-    most = max(counted, key=lambda item: item["counts"])["values"] if counted else None
-    return _floats(pc.equal(names, pa.scalar(most, pa.string())).cast(pa.int8()))
-
-
-def _numeric(values: Floats, splits: dict[str, Mask]) -> Statistics:
-    present = values[~np.isnan(values)]
-    edges = np.histogram_bin_edges(present, BINS) if present.size else None
-    return {
-        "kind": "numeric",
-        "all_null": present.size == 0,
-        "constant": bool(present.size) and bool(present.min() == present.max()),
-        **{split: _describe(values[mask], edges) for split, mask in splits.items()},
-    }
-
-
-def _describe(values: Floats, edges: Floats | None) -> Statistics:
-    present = values[~np.isnan(values)]
-    counts = {"count": present.size, "nulls": values.size - present.size}
-    keys = [f"q{round(q * 100):02d}" for q in QUANTILES]
-    if not present.size or edges is None:
-        empty = dict.fromkeys(["mean", "std", "min", *keys, "max", "histogram"])
-        return {**counts, "distinct": 0, **empty}
-    return {
-        **counts,
-        "distinct": int(np.unique(present).size),
-        "mean": float(present.mean()),
-        "std": float(present.std(ddof=1)) if present.size > 1 else None,
-        "min": float(present.min()),
-        **dict(zip(keys, np.quantile(present, QUANTILES).tolist(), strict=True)),
-        "max": float(present.max()),
-        "histogram": {
-            "edges": edges.tolist(),
-            "counts": np.histogram(present, edges)[0].tolist(),
-        },
-    }
-
-
-def _categorical(values: pa.Array, splits: dict[str, Mask]) -> Statistics:
-    distinct = pc.count_distinct(values, mode="only_valid").as_py()
-    return {
-        "kind": "categorical",
-        "all_null": distinct == 0,
-        "constant": distinct == 1,
-        **{split: _most_frequent(values.filter(pa.array(m))) for split, m in splits.items()},
-    }
-
-
-def _most_frequent(values: pa.Array) -> Statistics:
-    present = values.drop_null()
-    counted = [(item["values"], item["counts"]) for item in pc.value_counts(present).to_pylist()]
-    top = sorted(counted, key=lambda pair: (-pair[1], pair[0]))[:TOP]
-    return {
-        "count": len(present),
-        "nulls": len(values) - len(present),
-        "distinct": len(counted),
-        "top": [list(pair) for pair in top],
-    }
-
-
-def _suspicions(values: Floats, target: Floats) -> list[Statistics]:
-    """Signs that a feature is known only together with the target."""
-    found = _nulls_alike(np.isnan(values), np.isnan(target))
-    both = ~(np.isnan(values) | np.isnan(target))
-    x, y = values[both], target[both]
-    if x.size > 2 and np.ptp(x) and np.ptp(y):
-        correlation = float(np.corrcoef(x, y)[0, 1])
-        if abs(correlation) > ALMOST_EXACT:
-            found.append({"why": "correlation with the target", "value": correlation})
-    return found
-
-
-def _categorical_suspicions(values: pa.Array, target: Floats) -> list[Statistics]:
-    """As for numbers; the correlation is that of the target with its mean in each category."""
-    null = values.is_null().to_numpy(zero_copy_only=False)
-    found = _nulls_alike(null, np.isnan(target))
-    both = ~(null | np.isnan(target))
-    codes, y = values.filter(pa.array(both)).dictionary_encode(), target[both]
-    categories = len(codes.dictionary)
-    # A category for every few rows fits any target, and says nothing.
-    if 1 < categories <= y.size / 10 and np.ptp(y):
-        index = codes.indices.to_numpy()
-        means = np.bincount(index, y) / np.bincount(index)
-        correlation = float(np.sqrt(np.var(means[index]) / np.var(y)))
-        if correlation > ALMOST_EXACT:
-            found.append({"why": "correlation with the target", "value": correlation})
-    return found
-
-
-def _nulls_alike(feature: Mask, target: Mask) -> list[Statistics]:
-    if target.any() and not target.all() and np.array_equal(feature, target):
-        return [{"why": "null exactly where the target is null", "value": int(target.sum())}]
-    return []

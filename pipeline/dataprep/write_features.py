@@ -12,8 +12,9 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from pipeline.config.preprocess import PreprocessConfig
+from pipeline.config.preprocess import SPLIT, PreprocessConfig
 from pipeline.dataprep.features import Segments, check_rows, feature_table
+from pipeline.dataprep.held_out import GAP
 from pipeline.dataprep.layout import Place, partition_keys, place_segments
 from pipeline.dataprep.parts import count_rows, write_parts
 from pipeline.dataprep.read_lines import escape_glob
@@ -24,16 +25,28 @@ _PLAN = "segments.parquet"  # beside the parts for as long as they are written
 
 @dataclass(frozen=True)
 class FeatureCounts:
-    """What was written."""
+    """What was written.
+
+    Attributes:
+        gap: rows between training and test that were dropped.
+        largest, smallest: rows of a segment.
+        untrained, untested: segments without a training row that has a target, without a test row.
+    """
 
     rows: int
     segments: int
     files: int
+    gap: int
+    largest: int
+    smallest: int
+    untrained: int
+    untested: int
 
 
 def write_features(frame: DataFrame, config: PreprocessConfig, folder: str | Path) -> FeatureCounts:
     """Write the feature table of ``frame`` to ``folder/part-00000.parquet`` and on.
 
+    Rows of the gap between training and test are counted, not written.
     Rows are ordered by segment, time and key through all files. Segments that fit in
     ``config.file_mb`` MiB lie whole in one file; larger ones span files that hold nothing else.
     The same rows give the same bytes, whatever the cores and partitions.
@@ -43,15 +56,17 @@ def write_features(frame: DataFrame, config: PreprocessConfig, folder: str | Pat
         StageFailed: Spark wrote another number of rows or files than planned.
     """
     # Kept, since three jobs read it (segments, keys, the write) and the steps' joins cost most.
-    table = feature_table(frame, config).persist(StorageLevel.MEMORY_AND_DISK)
+    kept = feature_table(frame, config).persist(StorageLevel.MEMORY_AND_DISK)
     plan = Path(folder) / _PLAN
     try:
+        gap = kept.filter(F.col(SPLIT) == GAP).count() if config.split.test.gap_days else 0
+        table = kept.filter(F.col(SPLIT) != GAP) if gap else kept
         segments = check_rows(table, config)
         places = place_segments(segments.rows, segments.row_bytes, config.file_mb)
         _write_plan(segments, places, len(config.segment), plan)
         files = write_parts(_laid_out(table, config, plan, places), folder)
     finally:
-        table.unpersist()
+        kept.unpersist()
         plan.unlink(missing_ok=True)
     planned = places[-1].first + places[-1].files
     written = count_rows(files)
@@ -61,7 +76,16 @@ def write_features(frame: DataFrame, config: PreprocessConfig, folder: str | Pat
             f"{segments.total:,} rows in {planned} files were planned",
             hint="the steps' SQL gives other rows each time: order its windows by a whole key",
         )
-    return FeatureCounts(written, len(segments.rows), len(files))
+    return FeatureCounts(
+        rows=written,
+        segments=len(segments.rows),
+        files=len(files),
+        gap=gap,
+        largest=max(segments.rows),
+        smallest=min(segments.rows),
+        untrained=segments.untrained,
+        untested=segments.untested,
+    )
 
 
 def _laid_out(

@@ -94,7 +94,8 @@ def _data(manifests: Mapping[StageName, Manifest]) -> dict[str, Any]:
         "target": roles["target"],
         "segment": roles["segment"],
         "time": roles["time"],
-        "test_from": split["test_from"],
+        "test_from": split.get("test_from"),  # None of a test that is not by time
+        "test": split.get("test", {}).get("rule"),
         "rows": manifests["train"].metrics["rows"],
     }
 

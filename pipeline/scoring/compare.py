@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.config.infer import IntervalsConfig
@@ -24,7 +23,7 @@ from pipeline.scoring.loaded import loaded_model
 from pipeline.scoring.metrics import BlockStats, block_stats
 from pipeline.scoring.predict import score_table
 from pipeline.store.card import DatasetCard
-from pipeline.training.folds import microseconds
+from pipeline.training.held_out import is_held_out
 from pipeline.training.matrix import weights_of
 from pipeline.training.segments import segment_codes
 
@@ -36,12 +35,13 @@ class Side:
     """One version and what its models take.
 
     Attributes:
-        test_from: microseconds since 1970 UTC; none of its models saw a row from there on.
+        test_from: microseconds since 1970 UTC; none of its models saw a row from there on. None
+            where the test is not by time: they saw no row of the card's test.
     """
 
     version: Version
     features: FeaturesConfig
-    test_from: int
+    test_from: int | None
 
 
 @dataclass(frozen=True)
@@ -165,12 +165,12 @@ def _same(first: ModelEntry, second: ModelEntry) -> bool:
 
 
 def _held_out(contest: Contest) -> Iterator[pa.Table]:
-    start = max(contest.champion.test_from, contest.challenger.test_from)
-    start = max(start, microseconds(contest.card.test_start))
+    card = contest.card
+    starts = (contest.champion.test_from, contest.challenger.test_from, card.test_micros)
+    start = max((found for found in starts if found is not None), default=None)
     for path in contest.files:
         table = pq.read_table(path)
-        micros = table.column(contest.card.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-        rows = table.filter(pc.greater_equal(micros, start))
+        rows = table.filter(pa.array(is_held_out(table, card.time, start, card.test_column)))
         if rows.num_rows:
             yield rows
 

@@ -22,21 +22,26 @@ from pipeline.scoring.compare import Compared, Contest, Side, union
 from pipeline.store import Store
 from pipeline.store.artifact import open_artifact, published
 from pipeline.store.card import DatasetCard, read_card
-from pipeline.training.folds import microseconds
 from pipeline.training.objective import greater_is_better
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What the models of one train artifact take, and up to when they were trained."""
+    """What the models of one train artifact take, and which rows they were not trained on.
+
+    Attributes:
+        test_from: microseconds since 1970 UTC, of a test by time.
+        test_rule: of other tests, as the dataset card has it.
+    """
 
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
-    test_from: int
+    test_from: int | None
+    test_rule: str | None = None
 
     @classmethod
     def of(cls, card: DatasetCard) -> Trained:
-        return cls(card.numeric, card.categorical, microseconds(card.test_start))
+        return cls(card.numeric, card.categorical, card.test_micros, card.test_rule)
 
     @property
     def features(self) -> FeaturesConfig:
@@ -93,6 +98,12 @@ def contest(
             hint="The scores of each version on its held-out rows are in its card: "
             "pipeline models show --card.",
         )
+    if not (hold_out_alike(champion, card, trained) and hold_out_alike(challenger, card, trained)):
+        raise StoreError(
+            f"Versions {champion.name} and {challenger.name} were not trained with the test of the "
+            "last scoring, so no rows can be called held out for both.",
+            hint="Train both with one preprocess.split.test.",
+        )
     store = Store(config.store_path)
     folder = store.artifact("preprocess", card.artifact)
     files = tuple(folder / file for file in card.files)
@@ -122,10 +133,24 @@ def is_contested(train: TrainConfig) -> bool:
     return train.task == "regression" and train.scorer in ("rmse", "mae")
 
 
+def hold_out_alike(version: Version, card: DatasetCard, trained: Mapping[str, Trained]) -> bool:
+    """Whether rows that a dataset holds out were held out for a version, as far as is known.
+
+    Of tests by time that is so from the later ``test_from`` on.
+    """
+    known = [trained[e.fingerprint] for e in version.entries.values() if e.fingerprint in trained]
+    return all(found.test_rule == card.test_rule for found in known)
+
+
 def trained_on(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Trained]:
     """By train artifact; one that was registered before this was kept is not in it."""
     return {
-        name: Trained(tuple(score["numeric"]), tuple(score["categorical"]), int(score["test_from"]))
+        name: Trained(
+            tuple(score["numeric"]),
+            tuple(score["categorical"]),
+            score["test_from"],
+            score.get("test_rule"),
+        )
         for name, score in scores.items()
         if "test_from" in score
     }
@@ -235,8 +260,10 @@ def side(version: Version, trained: Mapping[str, Trained]) -> Side:
             f"({unknown[0]}), so no rows can be called held out for it.",
             hint="Train again.",
         )
+    found = (trained[name].test_from for name in fingerprints)
+    starts = [start for start in found if start is not None]
     return Side(
         version,
         union(trained[name].features for name in sorted(fingerprints)),
-        max(trained[name].test_from for name in fingerprints),
+        max(starts, default=None),
     )

@@ -130,7 +130,8 @@ def drawn_rows(
 def _columns(settings: ScoreSettings) -> list[str]:
     weight = settings.objective.weight
     roles = (*settings.key, settings.time, *settings.segment, settings.target)
-    names = (*roles, *settings.features.names, *((weight,) if weight else ()))
+    more = [name for name in (weight, settings.test_column) if name]
+    names = (*roles, *settings.features.names, *more)
     return list(dict.fromkeys(names))
 
 

@@ -29,6 +29,7 @@ from pipeline.scoring.metrics import BlockStats, block_stats
 from pipeline.scoring.outputs import Outputs
 from pipeline.scoring.predict import score_table
 from pipeline.scoring.quantiles import quantile_stats
+from pipeline.training.held_out import is_held_out
 from pipeline.training.labels import class_codes
 from pipeline.training.matrix import Floats, numbers, weights_of
 from pipeline.training.objective import PLAIN, Objective
@@ -47,7 +48,8 @@ class ScoreSettings:
         baselines: what each segment's baseline predicts, by key.
         keep: columns that go with the predictions.
         key: columns that name a row, whatever block it lies in.
-        test_from: microseconds since 1970 UTC.
+        test_from: microseconds since 1970 UTC; None where there is a ``test_column``.
+        test_column: where the test is not by time, the column that says ``test`` of its rows.
         tracked: the segments that get intervals of their own.
     """
 
@@ -62,12 +64,13 @@ class ScoreSettings:
     features: FeaturesConfig
     profile: Profile
     rows: Literal["test", "all"]
-    test_from: int
+    test_from: int | None
     batch_rows: int
     intervals: IntervalsConfig
     tracked: frozenset[str]
     threads: int = 1
     objective: Objective = PLAIN
+    test_column: str | None = None
 
     @property
     def outputs(self) -> Outputs:
@@ -176,8 +179,8 @@ def wanted_rows(settings: ScoreSettings, table: pa.Table) -> pa.Table:
 
 def held_out(settings: ScoreSettings, table: pa.Table) -> pa.Table:
     """The rows that took no part in training."""
-    micros = table.column(settings.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    return table.filter(pc.greater_equal(micros, settings.test_from))
+    found = is_held_out(table, settings.time, settings.test_from, settings.test_column)
+    return table.filter(pa.array(found))
 
 
 def _with_baseline(good: pa.Table, settings: ScoreSettings) -> pa.Table:

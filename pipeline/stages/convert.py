@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.preprocess import FOLD, SplitConfig
+from pipeline.config.preprocess import FOLD, SPLIT, PreprocessConfig, SplitConfig
 from pipeline.engines.session import Engines
 from pipeline.errors import StageFailed
 from pipeline.handoff.choose import estimate_seconds
@@ -77,11 +78,12 @@ def _card(context: StageContext, source: Artifact, handed: HandedOff) -> Dataset
         target=config.target,
         numeric=config.features.numeric,
         categorical=config.features.categorical,
-        test_from=config.split.test_from.isoformat(),
+        test_from=None if (start := config.split.test_from) is None else start.isoformat(),
         folds=tuple(
             (a.isoformat(), b.isoformat(), c.isoformat()) for a, b, c in config.split.periods()
         ),
         **_numbered_folds(config.split),
+        **_drawn_test(config, source.manifest.fingerprint),
     )
 
 
@@ -89,6 +91,17 @@ def _numbered_folds(split: SplitConfig) -> dict[str, Any]:
     if split.kind == "time":
         return {}
     return {"fold_kind": split.kind, "fold_column": FOLD, "n_folds": split.folds}
+
+
+def _drawn_test(config: PreprocessConfig, artifact: str) -> dict[str, Any]:
+    test = config.split.test
+    if test.by_time:
+        return {}
+    columns = test.group or test.key or config.key
+    rule: list[Any] = [test.kind, test.share, test.seed, *columns]
+    if test.kind == "stratified":  # a row may move when others are added
+        rule = [test.kind, artifact]
+    return {"test_column": SPLIT, "test_rule": json.dumps(rule)}
 
 
 def _metrics(handed: HandedOff, context: StageContext) -> dict[str, Any]:

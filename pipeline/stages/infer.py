@@ -29,7 +29,6 @@ from pipeline.store.artifact import Outcome
 from pipeline.store.card import DatasetCard
 from pipeline.store.fingerprint import digest
 from pipeline.store.layout import write_text
-from pipeline.training.folds import microseconds
 from pipeline.training.objective import Objective
 from pipeline.training.segments import ALL
 
@@ -88,12 +87,14 @@ def _settings(context: StageContext, card: DatasetCard) -> ScoreSettings:
     champions = read_champions(train.folder)
     objective = Objective.of(context.config.train, champions[ALL].classes)
     weight = (objective.weight,) if objective.weight else ()
+    roles = (*card.key, card.time, *card.segment, card.target)
+    test = (card.test_column,) if card.test_column else ()
     profile = json.loads((train.folder / "profile.json").read_text(encoding="utf-8"))
     return ScoreSettings(
         store=context.store.root,
         champions=model_entries(train),
         baselines={key: champion.baseline for key, champion in champions.items()},
-        keep=tuple(dict.fromkeys((*card.key, card.time, *card.segment, card.target, *weight))),
+        keep=tuple(dict.fromkeys((*roles, *test, *weight))),
         key=card.key,
         segment=card.segment,
         target=card.target,
@@ -101,7 +102,8 @@ def _settings(context: StageContext, card: DatasetCard) -> ScoreSettings:
         features=context.config.preprocess.features,
         profile=Profile.from_record(profile),
         rows=context.config.infer.rows,
-        test_from=microseconds(card.test_start),
+        test_from=card.test_micros,
+        test_column=card.test_column,
         batch_rows=context.config.infer.batch_rows,
         intervals=context.config.infer.intervals,
         tracked=largest(champions, context.config.infer.intervals.segments),

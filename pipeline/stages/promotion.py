@@ -21,6 +21,7 @@ from pipeline.scoring.contest import (
     contest,
     decided,
     decided_by_scores,
+    hold_out_alike,
     is_contested,
     read_scores,
     scores_file,
@@ -109,10 +110,10 @@ def _decide(
         more = greater_is_better(train.scorer)
         decision = decide(None, score["score"], score["baseline"], greater_is_better=more)
         return _Verdict(decision)
-    if not is_contested(train):
+    card = read_card(context.artifacts["convert"].folder)
+    if not is_contested(train) or not hold_out_alike(champion, card, trained_on(scores)):
         known = {found.get("version"): found for found in scores.values()}
         return _Verdict(decided_by_scores(known.get(champion.name), score, promotion.margin))
-    card = read_card(context.artifacts["convert"].folder)
     try:
         meeting = contest(context.config, champion, version, card, trained_on(scores))
         rows = decided(compare(meeting), promotion, version)

@@ -32,7 +32,7 @@ from pipeline.training.eligible import HALVED, NO_TIME
 from pipeline.training.expand import declared_candidates, expand_candidates
 from pipeline.training.failures import check_failures, error_counts, made_fits
 from pipeline.training.finals import SavedModel, Winner
-from pipeline.training.folds import FoldColumn, microseconds
+from pipeline.training.folds import FoldColumn
 from pipeline.training.index import SegmentIndex
 from pipeline.training.journal import FitJournal
 from pipeline.training.objective import Objective, greater_is_better
@@ -169,11 +169,12 @@ def _settings(context: StageContext, card: DatasetCard) -> FitSettings:
         target=card.target,
         time=card.time,
         periods=card.periods,
-        test_from=microseconds(card.test_start),
+        test_from=card.test_micros,
         threads=max(1, int(context.config.engines.tasks.num_cpus)),
         memory_bytes=task_memory(context.config.engines.tasks),
         share=context.config.engines.tasks.share,
         fold_column=_fold_column(card),
+        test_column=card.test_column,
     )
 
 

@@ -20,7 +20,7 @@ Period = tuple[datetime, datetime, datetime]
 FoldBounds = Period | tuple[str, int, int]
 """What tells a fold from others: its period, or (kind, number of folds, which of them)."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def time_folds(times: Numbers, periods: Sequence[Period]) -> list[tuple[Rows, Rows]]:
@@ -75,4 +75,4 @@ def numbered_folds(numbers: Numbers, folds: int) -> list[tuple[Rows, Rows]]:
 
 def microseconds(instant: datetime) -> int:
     """Microseconds since 1970-01-01 UTC, exact (``datetime.timestamp`` rounds to a double)."""
-    return (instant - _EPOCH) // timedelta(microseconds=1)
+    return (instant - EPOCH) // timedelta(microseconds=1)

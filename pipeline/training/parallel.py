@@ -115,7 +115,7 @@ class ParallelTraining:
         if not self.index.rows.any():
             raise StageFailed(
                 "no training rows: no row before the test period has a target",
-                hint="Check preprocess.split.test_from and the target column.",
+                hint="Check preprocess.split and the target column.",
             )
         return self.index
 

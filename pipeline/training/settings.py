@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.config.train import CandidateConfig, TrainConfig
 from pipeline.training.fit import FitOptions
@@ -20,6 +19,7 @@ from pipeline.training.folds import (
     numbered_folds,
     time_folds,
 )
+from pipeline.training.held_out import is_held_out
 from pipeline.training.matrix import (
     Matrix,
     epoch_microseconds,
@@ -37,7 +37,8 @@ class FitSettings:
     Attributes:
         periods: per fold (end of training, start of validation, end of validation); none where
             there is a ``fold_column``.
-        test_from: microseconds since 1970 UTC; rows from there on are never trained on.
+        test_from: microseconds since 1970 UTC; rows from there on are never trained on. None where
+            there is a ``test_column``.
         threads: of a task, for BLAS and OpenMP.
         memory_bytes: that a task of fits may allocate; None for no limit but the node's.
         share: whether what candidates have in common is computed once.
@@ -45,6 +46,7 @@ class FitSettings:
         expendable: whether the process may end with a fit that does not come back; Ray's workers
             may.
         fold_column: where folds are not by time, the column that holds them.
+        test_column: where the test is not by time, the column that says ``test`` of its rows.
         outputs: where pooled fits leave their predictions for blends; None for nowhere.
     """
 
@@ -55,13 +57,14 @@ class FitSettings:
     target: str
     time: str
     periods: tuple[Period, ...]
-    test_from: int
+    test_from: int | None
     threads: int = 1
     memory_bytes: int | None = None
     share: bool = True
     classes: tuple[str, ...] = ()
     expendable: bool = False
     fold_column: FoldColumn | None = None
+    test_column: str | None = None
     outputs: Path | None = None
 
     @property
@@ -73,7 +76,8 @@ class FitSettings:
         """The columns that training reads."""
         weight = (self.train.weight,) if self.train.weight else ()
         fold = (self.fold_column.name,) if self.fold_column else ()
-        roles = (*self.segment, self.time, self.target, *weight, *fold)
+        test = (self.test_column,) if self.test_column else ()
+        roles = (*self.segment, self.time, self.target, *weight, *fold, *test)
         names = (*roles, *self.numeric, *self.categorical)
         return list(dict.fromkeys(names))
 
@@ -124,13 +128,12 @@ class FitSettings:
         )
 
     def is_training_row(self, table: pa.Table) -> npt.NDArray[np.bool_]:
-        """(n_rows,) whether a row lies before the test period and has a target."""
-        times = table.column(self.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-        before = pc.less(times, self.test_from).fill_null(False)
-        return np.asarray(before) & has_target(table, self.target)
+        """(n_rows,) whether a row is not held out and has a target."""
+        held_out = is_held_out(table, self.time, self.test_from, self.test_column)
+        return ~held_out & has_target(table, self.target)
 
     def training_rows(self, table: pa.Table) -> pa.Table:
-        """The rows before the test period that have a target. No copy if all do."""
+        """The rows that are not held out and have a target. No copy if all are such."""
         wanted = self.is_training_row(table)
         return table if wanted.all() else table.filter(pa.array(wanted))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -15,7 +15,8 @@ TEST = datetime(2024, 1, 1, tzinfo=timezone.utc)
 
 
 def split(**given: Any) -> SplitConfig:
-    return SplitConfig.model_validate_json(json.dumps({"test_from": TEST.isoformat(), **given}))
+    section = {"test_from": TEST.isoformat(), **given}
+    return SplitConfig.model_validate_json(json.dumps(section))
 
 
 def roles(**given: Any) -> PreprocessConfig:
@@ -80,3 +81,50 @@ def test_days_are_of_time_and_have_defaults_there_alone() -> None:
 def test_what_a_manifest_keeps_can_be_read_again(given: dict[str, Any]) -> None:
     section = split(**given)
     assert SplitConfig.model_validate_json(section.model_dump_json()) == section
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"test_from": None}, "test_from must be given with test.kind: time. Got none instead"),
+        (
+            {"test": {"kind": "hash"}, "kind": "stratified"},
+            "test_from must be left out with test.kind: hash. Got 2024-01-01T00:00:00+00:00",
+        ),
+        (
+            {"test": {"kind": "hash"}, "test_from": None},
+            "kind: time needs test.kind: time, for the folds end where the test begins. Got "
+            "test.kind: hash instead",
+        ),
+        ({"test": {"kind": "group"}}, "group must name the columns whose values are a group"),
+        ({"test": {"kind": "group", "group": ["id", "id"]}}, "group must name each column once"),
+        ({"test": {"share": 0.1}}, "share is of kind: group and kind: hash and kind: stratified"),
+        ({"test": {"kind": "hash", "gap_days": 1}}, "gap_days is of kind: time. Got 1 with kind"),
+        ({"test": {"kind": "stratified", "key": ["id"]}}, "key is of kind: hash. Got id with"),
+        ({"test": {"kind": "hash", "share": 1}}, "less than 1"),
+    ],
+)
+def test_settings_of_another_test_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        split(**given)
+    assert message in str(refused.value)
+
+
+def test_a_test_that_is_not_by_time_needs_a_share_and_columns_with_a_role() -> None:
+    drawn = {"test_from": None, "kind": "stratified"}
+    assert split(**drawn, test={"kind": "stratified"}).test.share == 0.2
+    known = roles(**drawn, test={"kind": "hash", "key": ["customer"], "share": 0.1})
+    assert (known.split.test.key, known.split.periods()) == (("customer",), [])
+    with pytest.raises(ValidationError, match=r"split.test.group must name columns that have a"):
+        roles(**drawn, test={"kind": "group", "group": ["patient"]})
+
+
+def test_folds_by_time_end_where_the_gap_begins() -> None:
+    later = split(test={"gap_days": 7})
+    assert later.periods()[-1][2] == later.train_until == TEST - timedelta(days=7)
+    assert split().periods()[-1][2] == TEST
+
+
+def test_a_test_by_time_alone_is_no_part_of_the_fingerprint() -> None:
+    assert "test" not in split().model_dump(mode="json")
+    assert split(test={"gap_days": 7}).model_dump(mode="json")["test"]["gap_days"] == 7

@@ -11,6 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import settings as sized
+from hypothesis import strategies as st
 
 from pipeline.config.preprocess import PreprocessConfig
 from pipeline.dataprep.profile import profile_features
@@ -112,3 +115,79 @@ def test_features_that_give_the_target_away_are_reported(profile: dict[str, Any]
         ("copy", "correlation with the target"),
         ("grade", "correlation with the target"),
     ]
+
+
+NUMBERS = st.one_of(
+    st.none(),
+    st.sampled_from([0.0, -0.0, 0.1, 1e-300, 1e16, 1e16 + 2]),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+ROW = st.fixed_dictionaries(
+    {
+        "sold": NUMBERS,
+        "price": NUMBERS,
+        "copy": NUMBERS,
+        "kind": st.sampled_from([None, "", "a", "b", "😀"]),
+        "split": st.sampled_from(["train", "train", "test"]),
+    }
+)
+SCHEMA = pa.schema(
+    [(name, pa.float64()) for name in ("sold", "price", "copy")]
+    + [(name, pa.string()) for name in ("kind", "split")]
+)
+
+
+@sized(deadline=None, max_examples=30)
+@given(
+    rows=st.lists(ROW, min_size=1, max_size=60),
+    echo=st.booleans(),
+    cuts=st.lists(st.integers(0, 60), max_size=4),
+    random=st.randoms(use_true_random=False),
+)
+def test_rows_cut_and_ordered_in_any_way_give_the_same_json(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[dict[str, Any]],
+    echo: bool,
+    cuts: list[int],
+    random: Any,
+) -> None:
+    if echo:  # a feature that is the target in disguise, and a category that tells it
+        rows = [
+            {**row, "copy": row["sold"], "kind": None if row["sold"] is None else row["kind"]}
+            for row in rows * 4
+        ]
+    plan = config(
+        features={"numeric": ["price", "copy"], "categorical": ["kind"]},
+        split={"test_from": START},
+    )
+    one = tmp_path_factory.mktemp("one")
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), one / "part-00000.parquet")
+    expected = json.dumps(profile_features([*one.iterdir()], plan), allow_nan=False)
+    random.shuffle(rows)
+    many = tmp_path_factory.mktemp("many")
+    borders = sorted({0, len(rows), *(min(cut, len(rows)) for cut in cuts)})
+    for n, start in enumerate(borders[:-1]):
+        part = pa.Table.from_pylist(rows[start : borders[n + 1]], SCHEMA)
+        pq.write_table(part, many / f"part-{n:05d}.parquet", row_group_size=7)
+    files = sorted(many.iterdir())
+    assert json.dumps(profile_features(files, plan, held_bytes=100)) == expected
+    assert sorted(many.iterdir()) == files  # nothing is left behind
+
+
+def test_numbers_that_squares_cannot_hold_and_numbers_far_from_zero(tmp_path: Path) -> None:
+    columns = {
+        "sold": [1.0, 2.0, 3.0, 4.0],
+        "price": [1e300, -1e300, 1e308, -1e308],
+        "copy": [1e9 + 0.25, 1e9 + 0.5, 1e9 + 0.75, 1e9 + 1.0],
+        "split": ["train"] * 4,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "part-00000.parquet")
+    plan = config(features={"numeric": ["price", "copy"]}, split={"test_from": START})
+    found = profile_features([*tmp_path.iterdir()], plan)
+    json.dumps(found, allow_nan=False)
+    train = {name: column["train"] for name, column in found["columns"].items()}
+    assert train["copy"]["std"] == pytest.approx(np.std([0.25, 0.5, 0.75, 1.0], ddof=1), rel=1e-15)
+    assert train["price"]["mean"] == 0 and 5e307 < train["price"]["std"] < 1e308
+    assert sum(train["price"]["histogram"]["counts"]) == 4
+    (reason,) = found["suspicious"]
+    assert (reason["feature"], reason["value"]) == ("copy", pytest.approx(1.0, rel=1e-12))

@@ -119,6 +119,37 @@ def test_folds_that_are_not_by_time_are_shown_by_their_rows(
     assert "Train until" not in text and "come after all rows" not in text
 
 
+def test_the_test_is_shown_with_its_rule_its_gap_and_what_it_leaves_without_rows(
+    inputs: ReportInputs,
+) -> None:
+    test = {"rule": "rows from <then> on", "gap_days": 7, "gap_rows": 8_123,
+            "gap_from": "2013-10-25T00:00:00+00:00"}  # fmt: skip
+    split = {**inputs.metrics("preprocess")["split"], "test": test, "folds_rule": "in turn",
+             "train_first": "2013-01-01T05:00:00+00:00"}  # fmt: skip
+    segments = {"count": 9, "largest": 8, "smallest": 1, "without_test_rows": 3}
+    metrics = {**inputs.metrics("preprocess"), "split": split, "segments": segments}
+    preprocess = {**inputs.manifests["preprocess"], "metrics": metrics}
+    manifests = {**inputs.manifests, "preprocess": preprocess}
+    text = Html(render(replace(inputs, manifests=manifests))).text
+    assert "Test: rows from <then> on. Folds: in turn." in text
+    assert "Gap, left out" in text and "8,123" in text and "2013-01-01 05:00 UTC" in text
+    assert "3 segments have no row to test." in text
+    del split["test_from"]
+    drawn = Html(render(replace(inputs, manifests=manifests))).text
+    assert "The held-out rows (rows from <then> on) took no part" in drawn
+
+
+def test_segments_without_a_model_of_their_own_are_counted_by_reason(inputs: ReportInputs) -> None:
+    few = "training rows, fewer than min_rows = 50"
+    reasons = [f"{n} {few}" for n in range(70)] + ["one class alone in the training rows"] * 3
+    found = [{"segment": f"s{n}", "reason": reason} for n, reason in enumerate(reasons)]
+    train = {**inputs.manifests["train"]}
+    train["metrics"] = {**train["metrics"], "fallbacks": found}
+    text = Html(render(replace(inputs, manifests={**inputs.manifests, "train": train}))).text
+    assert "Segments without a model of their own: 73" in text
+    assert f"By reason: {few}: 70; one class alone in the training rows: 3." in text
+
+
 def test_the_model_card_is_on_the_page(page: str) -> None:
     text = Html(page).text
     assert "Model card" in text and "tested_only_on:" in text

@@ -20,7 +20,15 @@ from pipeline.models.entry import ModelEntry
 from pipeline.models.registry import Registry
 from pipeline.models.version import Version
 from pipeline.scoring.compare import Compared, Contest, Side, compare
-from pipeline.scoring.contest import decided, decided_by_scores, is_contested, side, winners
+from pipeline.scoring.contest import (
+    Trained,
+    decided,
+    decided_by_scores,
+    hold_out_alike,
+    is_contested,
+    side,
+    winners,
+)
 from pipeline.store.card import DatasetCard
 from pipeline.training.folds import microseconds
 
@@ -164,6 +172,31 @@ def test_the_blocks_change_nothing(contest: Contest) -> None:
 def test_rows_that_one_side_may_have_trained_on_do_not_count(contest: Contest) -> None:
     later = replace(contest.champion, test_from=MICROS + 5 * DAY)
     assert compare(replace(contest, champion=later)) == []
+
+
+def test_rows_that_a_column_holds_out_are_met_on_whatever_their_times(contest: Contest) -> None:
+    for file in contest.files:
+        table = pq.read_table(file)
+        drawn = np.where(np.arange(table.num_rows) % 4 == 1, "test", "train")
+        pq.write_table(table.append_column("split", pa.array(drawn)), file)
+    card = replace(contest.card, test_from=None, test_column="split", test_rule="hash")
+    sides = [replace(s, test_from=None) for s in (contest.champion, contest.challenger)]
+    rows = by_segment(compare(replace(contest, card=card, champion=sides[0], challenger=sides[1])))
+    assert {key: row.rows for key, row in rows.items()} == {ALL: 95, A: 40, B: 30, C: 20, SMALL: 5}
+
+
+def test_versions_meet_where_one_rule_held_out_their_rows(contest: Contest) -> None:
+    drawn = replace(contest.card, test_from=None, test_column="split", test_rule="by hash")
+    version = contest.champion.version
+    for card, rule, alike in (
+        (drawn, "by hash", True),
+        (drawn, "by another hash", False),
+        (drawn, None, False),
+        (contest.card, None, True),
+        (contest.card, "by hash", False),
+    ):
+        trained = {"f": Trained(("x",), (), None, rule)}
+        assert hold_out_alike(version, card, trained) == alike
 
 
 def test_each_segment_goes_to_the_better_model(contest: Contest, registry: Registry) -> None:

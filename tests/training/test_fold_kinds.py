@@ -77,6 +77,18 @@ def training(kind: str) -> FitSettings:
     )  # fmt: skip
 
 
+def test_rows_that_a_column_holds_out_are_never_trained_on_whatever_their_times() -> None:
+    rows = grouped_rows("group").to_pandas()
+    drawn = rows["x"] % 1 < 0.0005
+    rows["split"] = np.where(drawn, "test", "train")
+    rows["fold"] = rows["fold"].fillna(0).astype(int)
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    settings = replace(training("group"), test_from=None, test_column="split")
+    assert (settings.is_training_row(table) == ~drawn).all()
+    index = index_block(settings, 0, table.select(settings.columns))
+    assert index.rows.tolist() == (~drawn).groupby(rows["g"]).sum().tolist()
+
+
 def grouped_rows(kind: str) -> pa.Table:
     """A target that a group alone decides, in two segments, of groups that are known by ``x``.
 

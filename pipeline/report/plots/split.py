@@ -22,9 +22,19 @@ class Fold:
 
 
 def split_bars(
-    begin: datetime, folds: Sequence[Fold], test_from: datetime, end: datetime, exact: bool
+    begin: datetime,
+    folds: Sequence[Fold],
+    train_until: datetime,
+    test_from: datetime,
+    end: datetime,
+    exact: bool,
 ) -> Figure:
-    """One lane a fold; below them the final fit and the held-out test period."""
+    """One lane a fold; below them the final fit and the held-out test period.
+
+    Args:
+        train_until: where the final fit's rows end; before ``test_from`` if there is a gap.
+        exact: whether the first row lies at ``begin``.
+    """
     lanes = [*(f"fold {n}" for n in range(1, len(folds) + 1)), "final fit"]
 
     def paint(axes: Axes) -> None:
@@ -35,7 +45,7 @@ def split_bars(
         for lane, fold in enumerate(folds):
             bar(lane, begin, fold.train_until, SOFT)
             bar(lane, fold.valid_from, fold.valid_until, MIDDLE)
-        bar(len(folds), begin, test_from, SOFT)
+        bar(len(folds), begin, train_until, SOFT)
         bar(len(folds), test_from, end, ACCENT)
         date_axis(axes, 9)
         axes.set_xlim(day_number(begin), day_number(end))

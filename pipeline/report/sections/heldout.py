@@ -26,7 +26,7 @@ from pipeline.report.inputs import ReportInputs
 from pipeline.report.pick import interval, mapping, number, records, text
 from pipeline.report.plots.reliability import reliability
 from pipeline.report.plots.whiskers import Estimate, whiskers
-from pipeline.report.visible import label
+from pipeline.report.visible import label, visible
 
 MAX_PERIODS = 60
 MAX_FEATURES = 100
@@ -63,8 +63,10 @@ def _plots(inputs: ReportInputs, metrics: dict[str, Any]) -> tuple[tuple[Figure,
 
 
 def _lead(inputs: ReportInputs) -> str:
-    test_from = text(inputs.metrics("preprocess"), "split", "test_from")
-    rows = f"Rows from {when(test_from)} on" if test_from else "The held-out rows"
+    split = mapping(inputs.metrics("preprocess"), "split")
+    test_from, rule = text(split, "test_from"), text(split, "test", "rule")
+    drawn = f"The held-out rows ({visible(rule)})" if rule else "The held-out rows"
+    rows = f"Rows from {when(test_from)} on" if test_from else drawn
     return f"{rows} took no part in any fit or choice; they show how the champions do on new rows."
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any
 
 from pipeline.report.blocks import (
@@ -25,6 +27,8 @@ from pipeline.report.plots.segments import Score, dumbbells
 from pipeline.report.visible import label, visible
 
 MAX_ROWS = 40
+MAX_REASONS = 8
+_COUNT = re.compile(r"^\d+ ")
 
 
 def build(inputs: ReportInputs) -> Section:
@@ -154,7 +158,11 @@ def _fallbacks(fallbacks: list[dict[str, Any]], champions: list[Champion]) -> Ta
          visible(f.get("reason", "?")))
         for f in fallbacks[:MAX_ROWS]
     ]  # fmt: skip
+    # Reasons that differ in a number of rows are one.
+    counted = Counter(_COUNT.sub("", str(f.get("reason", "?"))) for f in fallbacks)
+    said = [f"{visible(why)}: {count(n)}" for why, n in counted.most_common(MAX_REASONS)]
     hidden = len(fallbacks) - len(rows)
-    note = f"{plural(hidden, 'more segment')} left out." if hidden else ""
+    note = f"By reason: {'; '.join(said)}."
+    note += f" {plural(hidden, 'more segment')} left out." if hidden else ""
     columns = (Column("Segment"), Column("Reason", "prose"))
     return Table(f"Segments without a model of their own: {len(fallbacks):,}", columns, rows, note)

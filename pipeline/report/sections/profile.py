@@ -48,6 +48,13 @@ _DEALT = (
     Column("Validation rows", "number"),
     Column("Share validated", "number"),
 )
+_SIDES = (
+    Column("Part"),
+    Column("Rows", "number"),
+    Column("With a target", "number"),
+    Column("First row", "number"),
+    Column("Last row", "number"),
+)
 _STEPS = (Column("Step"), Column("Kind"), Column("From", "code"))
 
 
@@ -68,10 +75,11 @@ def build(inputs: ReportInputs) -> Section:
         blocks.append(_suspicious(suspicious))
     blocks += _profile(inputs, mapping(metrics, "profile"))
     blocks.append(Heading("Split and folds"))
+    blocks += [_sides(split, segments)] if number(split, "train_rows") is not None else []
     if text(split, "kind") in _HELD_APART:
         blocks += _dealt(split)
     else:
-        blocks += [figure] if (figure := _split(inputs, split)) else []
+        blocks += [figure] if (figure := _split(split)) else []
         blocks += [_folds(split)] if records(split, "folds") else []
     steps = [
         (label(s.get("name", "?")), label(kind), visible(s.get(kind) or NONE, 80))
@@ -172,19 +180,40 @@ def _top(side: dict[str, Any]) -> str:
     return ", ".join(shown) or NONE
 
 
-def _split(inputs: ReportInputs, split: dict[str, Any]) -> Figure | None:
+def _sides(split: dict[str, Any], segments: dict[str, Any]) -> Table:
+    """What is trained on, left out and tested, and by which rule."""
+
+    def row(part: str, key: str) -> tuple[Cell, ...]:
+        ends = (when(split.get(f"{key}_{end}")) for end in ("first", "last"))
+        labelled = count(number(split, f"{key}_rows_with_target"))
+        return (part, count(number(split, f"{key}_rows")), labelled, *ends)
+
+    gap = number(split, "test", "gap_rows")
+    left = [] if gap is None else [("Gap, left out", count(gap), NONE, NONE, NONE)]
+    rows = [row("Training", "train"), *left, row("Held-out test", "test")]
+    rules = (("Test", text(split, "test", "rule")), ("Folds", text(split, "folds_rule")))
+    said = [f"{name}: {visible(rule)}." for name, rule in rules if rule]
+    groups = [number(split, "test", f"groups_{side}") for side in ("train", "test")]
+    if None not in groups:
+        said.append(f"Groups: {count(groups[0])} in training, {count(groups[1])} in the test.")
+    for key, what in (("without_training_rows", "to train on"), ("without_test_rows", "to test")):
+        if found := number(segments, key):
+            said.append(f"{plural(found, 'segment has', 'segments have')} no row {what}.")
+    return Table("Training and test", _SIDES, rows, " ".join(said))
+
+
+def _split(split: dict[str, Any]) -> Figure | None:
     test_from = instant(text(split, "test_from"))
     periods = [p for fold in records(split, "folds") if (p := _period(fold))]
     if test_from is None or not periods:
         return None
     step = max((p.valid_until - p.valid_from for p in periods), default=timedelta(days=1))
-    column = mapping(inputs.metrics("preprocess"), "profile", inputs.time_column or "")
-    first = instant(mapping(column, "train").get("min"))
-    last = instant(mapping(column, "test").get("max"))
+    first, last = instant(text(split, "train_first")), instant(text(split, "test_last"))
     earliest = min(p.train_until for p in periods)
     begin = first if first is not None and first < earliest else earliest - 3 * step
     end = last if last is not None and last > test_from else test_from + 2 * step
-    return split_bars(begin, periods, test_from, end, exact=begin == first)
+    train_until = instant(text(split, "test", "gap_from")) or test_from
+    return split_bars(begin, periods, train_until, test_from, end, exact=begin == first)
 
 
 def _period(fold: dict[str, Any]) -> Period | None:
