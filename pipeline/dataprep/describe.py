@@ -39,10 +39,10 @@ class Totals:
         return float(self.sum / self.count)
 
     def __add__(self, other: Totals) -> Totals:
-        """Of all values together, but for ``distinct``, which no sum gives."""
+        """Of all values together; ``distinct`` is right where both share no value."""
         return Totals(
             self.count + other.count,
-            max(self.distinct, other.distinct),
+            self.distinct + other.distinct,
             float(np.fmin(self.low, other.low)),
             float(np.fmax(self.high, other.high)),
             self.sum + other.sum,
@@ -54,10 +54,8 @@ def total_numbers(counts: ValueCounts) -> Totals:
     found = Totals()
     for block in counts.blocks():
         values, rows = _columns(block)
-        here = Totals(int(rows.sum()), len(values), values[0], values[-1], exact_sum(values, rows))
-        distinct = found.distinct + here.distinct
-        found = found + here
-        found = Totals(found.count, distinct, found.low, found.high, found.sum)
+        low, high = float(values[0]), float(values[-1])
+        found += Totals(int(rows.sum()), len(values), low, high, exact_sum(values, rows))
     return found
 
 
@@ -173,11 +171,13 @@ def _positions(count: int) -> Ints:
 
 
 def _between(at: Mapping[int, float], position: float) -> float:
-    """Interpolated as NumPy does it, from the nearer end."""
+    """Interpolated as NumPy does it, from the nearer end; also where their distance overflows."""
     low, share = int(position), position - int(position)
     if not share:
         return at[low]
     a, b = at[low], at[low + 1]
+    if math.isinf(b - a):
+        return a * (1 - share) + b * share
     return b - (b - a) * (1 - share) if share >= 0.5 else a + (b - a) * share
 
 

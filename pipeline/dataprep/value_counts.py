@@ -109,13 +109,18 @@ def _merged(runs: Sequence[Iterator[pa.Table]]) -> Iterator[pa.Table]:
         border = min(_value(head, len(head) - 1) for head, _ in heads)
         parts, left = [], []
         for head, run in heads:
-            n = bisect.bisect_right(range(len(head)), border, key=lambda i, h=head: _value(h, i))
+            n = _up_to(head, border)
             parts.append(head.slice(0, n))
             rest = head.slice(n) if n < len(head) else next(run, None)
             if rest is not None:
                 left.append((rest, run))
         heads = left
         yield _joined(parts)
+
+
+def _up_to(table: pa.Table, border: float | str) -> int:
+    """How many of a block's values are at most the border."""
+    return bisect.bisect_right(range(len(table)), border, key=lambda row: _value(table, row))
 
 
 def _value(table: pa.Table, row: int) -> float | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pyspark.sql import functions as F
 from pipeline.config.preprocess import PreprocessConfig
 from pipeline.dataprep.features import feature_table
 from pipeline.dataprep.layout import partition_keys, place_segments, spark_hash
+from pipeline.dataprep.split_plan import plan_split
 from pipeline.dataprep.write_features import write_features
 from pipeline.errors import ConfigError, DataRefused
 
@@ -159,7 +161,9 @@ def test_segments_are_whole_or_have_files_of_their_own(spark: SparkSession, tmp_
     large = many_rows(spark, 40_000, 3).withColumn("shop", F.lit("large"))
     small = many_rows(spark, 10_000, 50).withColumn("id", F.col("id") + 1_000_000)
     write_features(large.unionByName(small), config(file_mb=1), tmp_path)
-    tables = [pq.read_table(file).to_pylist() for file in sorted(tmp_path.iterdir())]
+    read = [pq.read_table(file) for file in sorted(tmp_path.iterdir())]
+    assert max(table.nbytes for table in read) < 1.1 * 2**20  # also of a segment with most rows
+    tables = [table.to_pylist() for table in read]
     shops = [{row["shop"] for row in rows} for rows in tables]
     holding = [number for number, found in enumerate(shops) if "large" in found]
     assert len(holding) > 1
@@ -171,7 +175,9 @@ def test_segments_are_whole_or_have_files_of_their_own(spark: SparkSession, tmp_
     assert order == sorted(order) and len(order) == 50_000
 
 
-def test_a_hundred_thousand_segments_make_few_files(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_hundred_thousand_segments_make_few_files_in_little_memory(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     rows = spark.range(200_000).select(
         "id",
         F.timestamp_seconds("id").alias("at"),
@@ -180,9 +186,16 @@ def test_a_hundred_thousand_segments_make_few_files(spark: SparkSession, tmp_pat
         F.lit(1.0).alias("price"),
         F.lit("k").alias("kind"),
     )
+    tracemalloc.start()
     counts = write_features(rows, config(), tmp_path)
+    files = sorted(tmp_path.iterdir())
+    plan = plan_split(files, config())
+    heap = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert (counts.rows, counts.segments) == (200_000, 100_000)
-    assert 8 <= counts.files <= 16
+    assert 8 <= counts.files <= 16 and len(files) == counts.files
+    assert heap < 1_000 * counts.segments  # bytes, of this process; Spark has its own limit
+    assert len(json.dumps(plan)) < 2_000  # no list of segments
 
 
 @given(

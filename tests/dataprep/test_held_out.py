@@ -46,9 +46,9 @@ def rows(spark: SparkSession, n: int) -> DataFrame:
         .when(at % 100 == 7, F.lit("small"))
         .otherwise(F.format_string("one %d", at))
         .alias("shop"),
-        F.when(at % 10 != 9, F.element_at(F.array(*map(F.lit, "xxxxxxyyz")), 1 + at % 9)).alias(
-            "sold"
-        ),
+        F.when(
+            at % 10 != 9, F.element_at(F.array(*map(F.lit, "xxxxxxyyz")), (1 + at % 9).cast("int"))
+        ).alias("sold"),
         F.when(at % 151 != 0, (at % 151).cast("double")).alias("price"),
         F.when(at % 151 != 1, F.concat(F.lit("k"), (at % 151 % 7).cast("string"))).alias("kind"),
     )

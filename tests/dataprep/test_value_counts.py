@@ -62,13 +62,13 @@ def test_memory_is_bounded_where_every_value_is_another(
 ) -> None:
     monkeypatch.setattr(value_counts, "RUN_ROWS", 1 << 10)
     rng = np.random.default_rng(0)
-    held, rows = 1 << 20, 1 << 20  # 16 MiB of values and counts, in 1 MiB
+    held, rows = 1 << 20, 1 << 21  # 32 MiB of values and counts, in 1 MiB
     arrow = pa.total_allocated_bytes()
     tracemalloc.start()
     counts = ValueCounts(tmp_path, held)
     peak = 0
-    for _ in range(64):
-        counts.add(pa.array(rng.random(rows // 64)))
+    for _ in range(128):
+        counts.add(pa.array(rng.random(rows // 128)))
         peak = max(peak, pa.total_allocated_bytes() - arrow)
     found = 0
     for block in counts.blocks():
@@ -77,8 +77,8 @@ def test_memory_is_bounded_where_every_value_is_another(
     heap = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found == rows
-    assert len(list(tmp_path.iterdir())) > 5  # runs
-    assert peak + heap < 6 * held  # copies while sorting included; the column alone is 8 * held
+    assert len(list(tmp_path.iterdir())) > 10  # runs
+    assert peak + heap < 8 * held  # the copies that sorting makes included
 
 
 @settings(deadline=None)
