@@ -45,8 +45,8 @@ from pipeline.scoring.predict import score_table
 from pipeline.store import Artifact, Store
 from pipeline.store.artifact import open_artifact, published
 from pipeline.store.card import DatasetCard, read_card
-from pipeline.training.folds import microseconds
-from pipeline.training.matrix import Matrix, epoch_microseconds, has_target, to_matrix
+from pipeline.training.held_out import is_held_out
+from pipeline.training.matrix import Matrix, has_target, to_matrix
 from pipeline.training.segments import ALL, segment_codes
 
 CONFIG = "conf/flights.yaml"
@@ -122,7 +122,8 @@ def split(run: LastRun) -> tuple[Flights, Flights]:
     folder = run.store.artifact("preprocess", run.card.artifact)
     table = pa.concat_tables([pq.read_table(folder / file) for file in run.card.files])
     known = table.filter(pa.array(has_target(table, run.card.target)))
-    held_out = epoch_microseconds(known, run.card.time) >= microseconds(run.card.test_start)
+    card = run.card
+    held_out = is_held_out(known, card.time, card.test_micros, card.test_column)
     return _flights(run.card, known, ~held_out), _flights(run.card, known, held_out)
 
 

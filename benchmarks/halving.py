@@ -95,6 +95,7 @@ def settings(config: PipelineConfig, halving: HalvingConfig | None) -> FitSettin
     """The shipped job's roles and folds, with these candidates."""
     given = {"candidates": CANDIDATES, "min_rows": config.train.min_rows, "halving": halving}
     roles = config.preprocess
+    assert roles.split.test_from is not None  # the shipped job's test is by time
     return FitSettings(
         train=TrainConfig.model_validate(given), numeric=roles.features.numeric,
         categorical=roles.features.categorical, segment=roles.segment, target=roles.target,

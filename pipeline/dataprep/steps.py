@@ -115,7 +115,7 @@ def _transformed(step: TransformStep, config: PreprocessConfig, views: Views) ->
     frame = views[step.input]
     for number, transform in enumerate(step.transforms, 1):
         where = f"step {step.name}, transform {number} ({transform.kind})"
-        setting = Setting(where, views, config.time, config.split.test_from)
+        setting = Setting(where, views, config.time, config.split.train_until)
         if isinstance(transform, History):
             _check_leak(frame, transform, setting)
         frame = apply_transform(frame, transform, setting)
