@@ -37,7 +37,7 @@ def test_lines_are_rows_and_broken_ones_have_reasons(spark: SparkSession, ingest
         "[5]": "not_an_object",
     }
     text = lines(OK, "", *broken, '{"note": "last", "id": 9, "price": NaN}')
-    spark.conf.set("spark.sql.files.maxPartitionBytes", "100000")
+    spark.conf.set("spark.sql.files.maxPartitionBytes", "700000")
     try:
         found = ingest({"a.json": text}, format="json", null_values=["", "NaN"])
     finally:
