@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check setup data lock browser clean
+.PHONY: help run test check setup data lock browser databases clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -30,7 +30,7 @@ data: data/raw/flights/flights.csv.gz ## write the raw tables of the shipped job
 run: $(STAMP) data/raw/flights/flights.csv.gz ## run the main job end to end
 	@$(BIN)/pipeline run -c conf/flights.yaml
 
-test: $(STAMP) browser ## run the tests
+test: $(STAMP) browser databases ## run the tests
 	@$(BIN)/python -m pytest
 
 check: $(STAMP) ## lint, types, layers
@@ -47,6 +47,15 @@ browser:
 	echo "Installing Chromium for the tests of the report …" >&2; \
 	(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium) >/dev/null </dev/null \
 	|| echo "Chromium could not be installed; its tests will be skipped." >&2; fi; }
+
+# Likewise a PostgreSQL, which the tests start for themselves alone, and the drivers of databases.
+DATABASES := postgresql libpostgresql-jdbc-java libxerial-sqlite-jdbc-java
+databases:
+	@test -d /usr/lib/postgresql -a -e /usr/share/java/postgresql.jar -a -e /usr/share/java/sqlite-jdbc.jar || { \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "Installing PostgreSQL and drivers for the tests of databases …" >&2; \
+	(apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(DATABASES)) >/dev/null </dev/null \
+	|| echo "They could not be installed; their tests will be skipped." >&2; fi; }
 
 bench-noop: $(STAMP) data/raw/flights/flights.csv.gz ## time a run with nothing to do
 	@$(BIN)/python -m benchmarks.noop

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.config.pipeline import STAGES, PipelineConfig, StageName
+from pipeline.engines.tables import note_found
 from pipeline.errors import PipelineError, StageFailed
 from pipeline.interrupts import asked
-from pipeline.planning import SPECS, StagePlan, plan
+from pipeline.planning import SPECS, StagePlan, plan, with_found
 from pipeline.stages.context import StageContext
 from pipeline.store import Manifest, Store
 from pipeline.store.artifact import Outcome, clear_leftovers, publish, working_folder
@@ -85,7 +86,9 @@ def run(
     with exclusive(store, config.name, "run"):
         for leftover in clear_leftovers(store):
             _log.info("removed what a killed run left: %s", leftover)
-        plans = {p.stage: p for p in plan(config, force=force, again=again)}
+        # Stages alone take tables as they were read last.
+        reread = "ingest" in select.stages
+        plans = {p.stage: p for p in plan(config, force=force, again=again, reread=reread)}
         _require_inputs(config, plans, select)
         if plans["train"].action == "run" and "train" in select.stages:
             importlib.import_module("pipeline.stages.train").check(config)
@@ -158,15 +161,25 @@ def _run_stages(
         for stage in select.stages:
             planned = plans[stage]
             context.progress = partial(observer.progress, stage)
-            if planned.artifact is not None:
+            if planned.action == "skip" and planned.artifact is not None:
                 record = _record(planned, planned.artifact.manifest, "skipped", 0.0)
                 log.event("stage_skipped", stage=stage, reason=planned.reason)
             else:
                 observer.stage_started(planned)
                 record = _run_stage(context, planned)
+                if record["fingerprint"] != planned.fingerprint:
+                    plans = _plan_on(context)
             log.stage(record)
             observer.stage_ended(record)
             _after(context, stage)
+
+
+def _plan_on(context: StageContext) -> dict[StageName, StagePlan]:
+    """Plan again what follows ingest, which found other rows in a table than it had last."""
+    found = context.artifacts["ingest"].manifest.inputs
+    plans = plan(context.config, force=context.force - {"ingest"}, reread=False, found=found)
+    context.artifacts = {p.stage: p.artifact for p in plans if p.artifact is not None}
+    return {p.stage: p for p in plans}
 
 
 def _run_stage(context: StageContext, planned: StagePlan) -> dict[str, Any]:
@@ -180,11 +193,16 @@ def _run_stage(context: StageContext, planned: StagePlan) -> dict[str, Any]:
         with working_folder(context.store, stage) as folder:
             outcome: Outcome = module.run(context, folder)
             seconds = round(time.monotonic() - start, 3)
-            artifact = publish(
+            if outcome.inputs:
+                keep = stage not in context.force and context.again is None
+                planned = with_found(context.config, planned, outcome.inputs, keep=keep)
+            artifact = planned.artifact or publish(
                 context.store,
                 folder,
                 _manifest(planned, context.config.name, outcome, started_at, seconds),
             )
+        if outcome.inputs:
+            note_found(context.config, context.store, outcome.inputs)
     except PipelineError as error:
         log.event("stage_failed", stage=stage, error=error.message)
         log.stage(_failed(planned, time.monotonic() - start))
@@ -237,7 +255,7 @@ def _manifest(
         files=(),
         started_at=started_at,
         seconds=seconds,
-        **asdict(outcome),
+        **{key: value for key, value in asdict(outcome).items() if key != "inputs"},
     )
 
 

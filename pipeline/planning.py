@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pipeline.config.pipeline import STAGES, PipelineConfig, StageName
 from pipeline.config.steps import PythonStep, SqlStep
 from pipeline.config.train import EXTRAS
+from pipeline.engines.tables import raw_tables
 from pipeline.errors import ConfigError, StoreError
 from pipeline.store import Artifact, Store
 from pipeline.store.artifact import open_artifact, published
@@ -25,7 +26,7 @@ from pipeline.store.fingerprint import (
     library_versions,
     sha256_file,
 )
-from pipeline.store.inputs import find_files
+from pipeline.store.inputs import find_inputs
 from pipeline.store.modules import find_module_files
 from pipeline.training.expand import expand_candidates
 
@@ -40,7 +41,11 @@ class StageSpec:
 
 
 SPECS: Mapping[StageName, StageSpec] = {
-    "ingest": StageSpec((), ("dataprep", "stages/ingest.py", "stages/increments.py"), ("pyspark",)),
+    "ingest": StageSpec(
+        (),
+        ("dataprep", "stages/ingest.py", "stages/increments.py", "stages/raw.py"),
+        ("pyspark",),
+    ),
     "preprocess": StageSpec(
         ("ingest",),
         ("dataprep", "stages/preprocess.py", "handoff/checksum.py", "handoff/verify.py"),
@@ -85,7 +90,12 @@ class StagePlan:
 
 
 def plan(
-    config: PipelineConfig, *, force: Iterable[StageName] = (), again: Days | None = None
+    config: PipelineConfig,
+    *,
+    force: Iterable[StageName] = (),
+    again: Days | None = None,
+    reread: bool = True,
+    found: Mapping[str, str] | None = None,
 ) -> list[StagePlan]:
     """Plan all six stages, in order.
 
@@ -93,22 +103,50 @@ def plan(
     differs from the last artifact that this pipeline made.
 
     Args:
+        config: the pipeline.
         force: stages to run though nothing has changed.
         again: days of a backfill, for which ingest runs.
+        reread: whether ingest runs for tables alone that say nothing of whether they changed.
+            What follows it is planned as if they had not.
+        found: what ingest has found in such tables now; left out, what it found last.
 
     Raises:
         DataRefused: a raw file is missing or cannot be read.
         ConfigError: an SQL file or a function's module is missing.
+        StageFailed: a database does not say whether a table changed.
     """
     store = Store(config.store_path)
     raw = _raw_files(config, store)
+    tables = raw_tables(config, store, found)
+    raw |= tables.hashes
     forced = dict.fromkeys(force, "forced")
     if again is not None:
         forced.setdefault("ingest", f"backfill of {again}")
     plans: dict[StageName, StagePlan] = {}
     for stage in STAGES:
         plans[stage] = _plan_stage(stage, config, store, raw, plans, forced.get(stage))
+        if stage == "ingest" and reread and tables.unsure and plans[stage].action == "skip":
+            plans[stage] = replace(plans[stage], action="run", reason=tables.reason)
     return list(plans.values())
+
+
+def with_found(
+    config: PipelineConfig, planned: StagePlan, found: Mapping[str, str], *, keep: bool
+) -> StagePlan:
+    """A plan that was carried out, under what its inputs turned out to be.
+
+    With ``keep`` its artifact is the published one that is the same, if there is one.
+    """
+    identity: dict[str, Any] = {
+        "code_version": planned.code_version,
+        "config": planned.config,
+        "inputs": planned.inputs | dict(found),
+        "versions": planned.versions,
+    }
+    name = fingerprint(stage=planned.stage, **identity)
+    artifact, damage = _look_up(Store(config.store_path), planned.stage, name)
+    kept = artifact if keep and not damage else None
+    return replace(planned, fingerprint=name, inputs=identity["inputs"], artifact=kept)
 
 
 def planned_candidates(config: PipelineConfig) -> dict[str, Any]:
@@ -178,21 +216,18 @@ def _look_up(store: Store, stage: str, name: str) -> tuple[Artifact | None, str 
 
 
 def _raw_files(config: PipelineConfig, store: Store) -> dict[str, str]:
-    """Path relative to the project → content hash, of every raw file of every source."""
-    root = Path(config.root)
-    files: dict[str, Path] = {}
+    """Path relative to the project, or URI → content hash, of every raw file of every source."""
+    cache = HashCache(store)
+    hashes: dict[str, str] = {}
     for name, source in config.ingest.sources.items():
-        for path in find_files(root, source.paths, name):
-            shown = path.relative_to(root) if path.is_relative_to(root) else path
-            files[f"{name}: {shown}"] = path
+        found = find_inputs(Path(config.root), source, name, cache)
+        hashes |= {f"{name}: {file}": value for file, value in found.hashes.items()}
         corrections = corrections_path(config, name)
         if corrections.is_file():
-            files[f"corrections: {name}"] = corrections
-    cache = HashCache(store)
-    hashes = cache.hashes(files.values())
+            hashes[f"corrections: {name}"] = cache.hashes([corrections])[corrections]
     with contextlib.suppress(OSError):  # a plan of a store that this user may only read
         cache.save()
-    return {key: hashes[path] for key, path in files.items()}
+    return hashes
 
 
 def _step_files(config: PipelineConfig) -> dict[str, str]:

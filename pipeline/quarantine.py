@@ -136,6 +136,11 @@ def replay(
         LockedError, StageFailed, EngineError: as ``driver.run`` does.
     """
     _check_source(config, source)
+    if corrected is not None and not config.ingest.sources[source].is_local:
+        raise ConfigError(
+            f"--input: rows of source {source!r} are corrected where they come from",
+            hint="Correct the table or the object itself, and run again.",
+        )
     new = read_corrections(corrected) if corrected is not None else []
     if corrected is not None:
         with exclusive(Store(config.store_path), config.name, "quarantine replay"):

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from pipeline.config.column import ColumnConfig
 from pipeline.config.field_path import FieldPath, Step, parse_path
 from pipeline.config.incremental import IncrementalConfig
+from pipeline.config.place import ROWS, SourcePlace
 from pipeline.config.section import Count, Name, Section
 
 __all__ = ["ColumnConfig", "IngestConfig", "SourceConfig"]
@@ -29,13 +30,10 @@ _ONLY_FOR = {
 """Keys that mean something in some formats alone."""
 
 
-class SourceConfig(Section):
-    """One raw table: where its files are, how they are written, which columns they must have."""
+class SourceConfig(SourcePlace):
+    """One raw table: where its rows are, how files are written, which columns it must have."""
 
-    path: str | tuple[str, ...] = Field(
-        description="file, folder, glob, or a list of these, relative to the project's root"
-    )
-    format: Literal["csv", "json", "text", "parquet", "orc"] = "csv"
+    format: Literal["csv", "json", "text", "parquet", "orc", "rows"] = "csv"
     delimiter: Annotated[str, StringConstraints(min_length=1, max_length=4)] = ","
     quote: Mark = '"'
     escape: Mark | None = Field(
@@ -125,6 +123,14 @@ class SourceConfig(Section):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _local_files_alone(self) -> SourceConfig:
+        given = {"incremental": self.incremental, "corrections": self.corrections}
+        for name, value in given.items():
+            if value is not None and not self.is_local:
+                raise ValueError(f"{name} is of local files, not of URIs, databases and catalogs")
+        return self
+
     @property
     def typed(self) -> bool:
         """Whether the files themselves have types; else all their values are texts."""
@@ -143,7 +149,7 @@ class SourceConfig(Section):
     def top_name(self, column: str) -> str:
         """The name at the top of a record under which a column's value is found."""
         name = self.names_in_files[column]
-        if self.format in ("csv", "text"):
+        if self.format in ("csv", "text", ROWS):
             return name
         return str(self.steps_to(column)[0])
 
@@ -155,10 +161,6 @@ class SourceConfig(Section):
     def array(self) -> tuple[Step, ...]:
         """The path to the array whose elements become rows; empty for none."""
         return parse_path(self.explode) if self.explode else ()
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        return (self.path,) if isinstance(self.path, str) else self.path
 
 
 def named_groups(pattern: str | None) -> tuple[str, ...]:

@@ -17,10 +17,13 @@ from pydantic_core import ErrorDetails
 
 from pipeline.config.pipeline import PipelineConfig
 from pipeline.config.steps import SqlStep
+from pipeline.config.uri import is_remote, local_path, problem_of_uri, scheme_of
 from pipeline.config.yaml_reader import Document, KeyPath, dotted, parse_value, read_yaml
 from pipeline.errors import ConfigError
 
 _SET_HERE = ("root", "file", "secrets")
+_HIDDEN = re.compile(r"\.(user|password)$|\.(properties|storage)\.")
+"""Keys whose values are not shown, wherever they came from."""
 _SECRET = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -155,6 +158,8 @@ def _describe(error: ValidationError, lines: dict[KeyPath, str], data: dict[str,
         else:
             message = problem["msg"].removeprefix("Input should be ")
             found = data["secrets"].get(dotted(at), problem["input"])
+            if _HIDDEN.search(dotted(at)):
+                found = "…"
             shown = json.dumps(found, ensure_ascii=False, default=str)
             allowed, _ = wanted.setdefault(where + "must be ", ([], shown))
             allowed.append(message)
@@ -257,23 +262,35 @@ def _check_paths(config: PipelineConfig) -> None:
         texts[f"ingest.sources.{name}.path"] = source.paths
         if source.corrections is not None:
             texts[f"ingest.sources.{name}.corrections"] = (source.corrections,)
+        if source.jdbc is not None and source.jdbc.driver_jar is not None:
+            texts[f"ingest.sources.{name}.jdbc.driver_jar"] = (source.jdbc.driver_jar,)
         for text in source.paths:
-            folder = config.path(re.split(r"[*?\[]", text, maxsplit=1)[0])
-            if config.store_path.is_relative_to(folder):
+            folder = config.path(re.split(r"[*?\[]", local_path(text), maxsplit=1)[0])
+            if not is_remote(text) and config.store_path.is_relative_to(folder):
                 problems.append(
                     f"store: {config.store} lies inside the input of source {name!r} ({text}); "
                     "choose a store outside every source"
                 )
     for where, paths in texts.items():
+        may_be_uri = re.fullmatch(r"ingest\.sources\.\w+\.path", where) is not None
         for text in paths:
-            if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-                problems.append(
-                    f"{where}: must be a path of a local file system. Got {text!r} instead"
-                )
-            elif not Path(text).is_absolute() and not config.path(text).is_relative_to(config.root):
-                problems.append(
-                    f"{where}: {text!r} leads out of the project; give an absolute path if that "
-                    "is what you mean"
-                )
+            if problem := _problem_of_path(config, text, may_be_uri):
+                problems.append(f"{where}: {problem}")
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _problem_of_path(config: PipelineConfig, text: str, may_be_uri: bool) -> str | None:
+    if scheme_of(text) is not None:
+        problem = "must be a path of a local file system"
+        if may_be_uri:
+            problem = problem_of_uri(text) or ""
+        # What stands before an @ may be a key.
+        shown = re.sub(r"//[^/@]*@", "//…@", text)
+        return f"{problem}. Got {shown!r} instead" if problem else None
+    first, *rest = re.split(r"[*?\[]", text, maxsplit=1)
+    if rest and ".." in rest[0].split("/"):
+        return f"must not hold '..' behind a wildcard. Got {text!r} instead"
+    if not Path(text).is_absolute() and not config.path(first).is_relative_to(config.root):
+        return f"{text!r} leads out of the project; give an absolute path if that is what you mean"
+    return None

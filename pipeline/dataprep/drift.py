@@ -70,7 +70,7 @@ def check_names(
     """Compare the names in a file with the declared ones.
 
     Args:
-        path: the file, for messages.
+        path: the file or table, for messages.
         names: the names at the top of its records, in the order of the file.
         source: the declared columns and the policies.
         missing: the declared columns that the file lacks, where names alone do not tell.
@@ -83,7 +83,7 @@ def check_names(
     if twice:
         raise DataRefused(
             f"{path}: names of columns that are equal but for their case: {', '.join(twice)}",
-            hint="rename one of them in the file",
+            hint="rename one of them",
         )
     wanted = {column: source.top_name(column) for column in source.columns}
     if missing is None:
@@ -108,7 +108,7 @@ def _refuse_missing(
         raise DataRefused(
             f"{path}: {', '.join(describe_missing(wanted, names))}; "
             f"it has {', '.join(names) or 'none'}",
-            hint="add the column to the file, remove it from the source's columns, or set "
+            hint="add the column there, remove it from the source's columns, or set "
             "missing_columns: fill",
         )
     needed = [c for c in missing if not source.columns[c].nullable or c in source.key]
@@ -117,7 +117,7 @@ def _refuse_missing(
         raise DataRefused(
             f"{path}: no column {', '.join(map(repr, needed))}, which must not be null and has no "
             "default",
-            hint="add the column to the file, or declare a default",
+            hint="add the column there, or declare a default",
         )
 
 

@@ -202,7 +202,9 @@ def refuse_bad_share(
     rows, quarantined = result.rows_in, result.rows_quarantined
     if not rows:
         raise DataRefused(
-            f"source {name}: its files hold {'headers and ' if source.has_header else ''}no row",
+            f"source {name}: its files hold {'headers and ' if source.has_header else ''}no row"
+            if source.paths
+            else f"source {name}: {source.place} has no row",
             hint="check the export",
         )
     share = quarantined / rows

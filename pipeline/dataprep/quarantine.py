@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipeline.config.ingest import SourceConfig
+from pipeline.store.objects import COPY_PATTERN
 
 MAX_RAW_CHARS = 10_000
 
@@ -58,12 +59,19 @@ def quarantine_table(
     numbered = numbered.filter("_row > 0 or not _is_header")
     return numbered.select(
         F.lit(source_name).alias("source"),
-        path_column("_file").alias("file"),
+        shown_file().alias("file"),
         F.col("_row").alias("row"),
         *([F.col("_item").alias("item")] if source.explode else []),
         F.substring("_raw", 1, MAX_RAW_CHARS).alias("raw"),
         F.col("_reasons").alias("reasons"),
     ).orderBy("file", "row", *(["item"] if source.explode else []))
+
+
+def shown_file() -> Column:
+    """The path of the file in ``_file``, or the URI of the object that it is a copy of."""
+    path = path_column("_file")
+    uri = F.url_decode(F.regexp_replace(path, COPY_PATTERN, "$1://"))
+    return F.when(path.rlike(COPY_PATTERN), uri).otherwise(path)
 
 
 def path_column(uri: str) -> Column:

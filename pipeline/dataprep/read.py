@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.config.ingest import SourceConfig
+from pipeline.config.place import ROWS
+from pipeline.dataprep.landing import open_landed
+from pipeline.dataprep.partitions import partition_columns, with_partitions, without_partitions
 from pipeline.dataprep.raw_rows import RawRows
 from pipeline.dataprep.read_csv import open_csv
 from pipeline.dataprep.read_json import open_json
@@ -22,6 +25,7 @@ _READERS: dict[str, Callable[[SparkSession, SourceConfig, str, Sequence[str]], R
     "text": open_text,
     "parquet": open_parquet,
     "orc": open_orc,
+    ROWS: open_landed,
 }
 POSITION = ("_file", "_block", "_line", "_item")
 """The columns that order the rows of a source: by file, then as they stand in the file."""
@@ -46,8 +50,8 @@ def open_source(
         files: absolute paths.
 
     Returns:
-        The files' drift, and the declared columns, strings for CSV, JSON and text and the declared
-        types for Parquet and ORC, and
+        The files' drift, and the declared columns, strings for CSV, JSON, text and tables and
+        the declared types for Parquet and ORC, and
 
         - ``_file`` the file's URI; ``_block``, ``_line`` and ``_item`` order its rows;
         - ``_row`` the record's number in its file from 1, blank lines not counted and a CSV
@@ -56,7 +60,8 @@ def open_source(
           when numbers are needed;
         - ``_item`` the number from 1 of the element of an exploded array that the row is; null
           for a record without elements, and without ``explode``;
-        - ``_raw`` the record as text (Parquet, ORC: as JSON), perhaps cut at 10,000 characters;
+        - ``_raw`` the record as text (Parquet, ORC, tables: as JSON), perhaps cut at 10,000
+          characters;
         - ``_problem`` struct<rule, column, value>: what is wrong with the record as a whole, or
           null. Any text: ``record_too_long``, ``nul_byte``, ``wrong_encoding``. CSV:
           ``repeated_header``, which row 0 has too, ``unclosed_quote``, ``short_row``,
@@ -72,4 +77,11 @@ def open_source(
             f"source {name}: no file at {', '.join(source.paths)}", hint="check the source's path"
         )
     prepare_session(spark)
-    return _READERS[source.format](spark, source, name, sorted(files))
+    ordered, read = sorted(files), _READERS[source.format]
+    if source.format == ROWS:
+        return read(spark, source, name, ordered)
+    if names := partition_columns(name, source, ordered):
+        opened = read(spark, without_partitions(source, names), name, ordered)
+        rows = with_partitions(opened.frame, source, names, typed=source.typed)
+        return RawRows(rows, opened.drift)
+    return read(spark, source, name, ordered)

@@ -37,7 +37,9 @@ def run_query(
         check_query(spark, name, text, list(views))
         return spark.sql(text)
     except (ParseException, AnalysisException) as error:
-        raise ConfigError(_describe(name, error), hint=f"correct the SQL of step {name}") from error
+        raise ConfigError(
+            describe_problem(f"step {name}", error), hint=f"correct the SQL of step {name}"
+        ) from error
 
 
 def substitute(
@@ -93,10 +95,10 @@ def _nearest(name: str, known: Mapping[str, object]) -> str:
     return f" (there is {near[0]!r})" if near else f" (there are {', '.join(known) or 'none'})"
 
 
-def _describe(name: str, error: PySparkException) -> str:
+def describe_problem(what: str, error: PySparkException) -> str:
     """Spark's first line, with the line of the SQL it points to."""
     message = str(error).strip()
     found = _POSITION.search(message)
     line = f", line {found[1] or found[2]}" if found else ""
     first = _POSITION.sub("", message.splitlines()[0]).rstrip(";. ")
-    return f"step {name}{line}: {first}"
+    return f"{what}{line}: {first}"

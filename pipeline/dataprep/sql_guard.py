@@ -6,7 +6,7 @@ the parser that would run the query. Everything that is not known to be harmless
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -61,18 +61,41 @@ def check_query(spark: SparkSession, step: str, text: str, views: Sequence[str])
         ConfigError: naming the step and what it may not do.
         ParseException: Spark's, when the text is not SQL.
     """
+    plan = _parsed(spark, f"step {step}", text)
+    _Guard(f"step {step}", spark).plan(plan, frozenset(view.lower() for view in views))
+
+
+def check_catalog_query(spark: SparkSession, what: str, text: str) -> None:
+    """Refuse a text that is not one SELECT over tables of Spark's catalog.
+
+    Raises:
+        ConfigError: naming ``what`` and what it may not do.
+        ParseException: Spark's, when the text is not SQL.
+    """
+
+    def is_table(parts: list[str]) -> bool:
+        # Only what is known as a table: Spark takes text.`/etc/passwd` for a file otherwise.
+        quoted = (f"`{part.replace('`', '``')}`" for part in parts)
+        return spark.catalog.tableExists(".".join(quoted))
+
+    _Guard(what, spark, is_table).plan(_parsed(spark, what, text), frozenset())
+
+
+def _parsed(spark: SparkSession, what: str, text: str) -> Any:
     if not text.strip():
-        raise ConfigError(f"step {step} is empty", hint="write one SELECT")
+        raise ConfigError(f"{what} is empty", hint="write one SELECT")
     session: Any = spark._jsparkSession  # the parser is not part of PySpark's interface
-    plan = session.sessionState().sqlParser().parsePlan(text)
-    _Guard(step, spark).plan(plan, frozenset(view.lower() for view in views))
+    return session.sessionState().sqlParser().parsePlan(text)
 
 
 class _Guard:
     """Walks one parsed query; names are compared as Spark does, without case."""
 
-    def __init__(self, step: str, spark: SparkSession) -> None:
-        self._step = step
+    def __init__(
+        self, what: str, spark: SparkSession, is_table: Callable[[list[str]], bool] | None = None
+    ) -> None:
+        self._what = what
+        self._is_table = is_table
         jvm: Any = spark._jvm
         self._builtin = jvm.org.apache.spark.sql.catalyst.analysis.FunctionRegistry.builtin()
         self._identifier = jvm.org.apache.spark.sql.catalyst.FunctionIdentifier
@@ -116,6 +139,10 @@ class _Guard:
         if len(parts) == 1 and parts[0].lower() in views:
             return
         name = ".".join(parts)
+        if self._is_table is not None:
+            if self._is_table(parts):
+                return
+            self._refuse(f"there is no table {name!r} in Spark's catalog", "correct its name")
         near = get_close_matches(name.lower(), sorted(views), 1)
         known = f"there is {near[0]!r}" if near else f"there are {', '.join(sorted(views))}"
         self._refuse(
@@ -148,7 +175,7 @@ class _Guard:
         self._refuse(f"{name} reaches outside the query's tables", "remove it")
 
     def _refuse(self, what: str, hint: str) -> None:
-        raise ConfigError(f"step {self._step}: {what}", hint=hint)
+        raise ConfigError(f"{self._what}: {what}", hint=hint)
 
 
 def _kind(node: Any) -> str:

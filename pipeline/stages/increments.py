@@ -46,7 +46,7 @@ class Increments:
         sources = context.config.ingest.sources
         self._before = _before(context) if any(s.incremental for s in sources.values()) else {}
         for name, source in sources.items():
-            corrections = _corrections(context, name)
+            corrections = _corrections(context, name) if source.is_local else []
             if source.incremental is not None:
                 self.ingests[name] = partial(self._by_units, name, source, corrections)
             elif corrections:

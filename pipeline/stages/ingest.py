@@ -1,48 +1,47 @@
-"""``ingest``: raw files to typed Parquet, one folder a source, and a quarantine."""
+"""``ingest``: raw files and tables to typed Parquet, one folder a source, and a quarantine."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.dataprep.ingest import ingest_all
-from pipeline.errors import DataRefused, StageFailed
+from pipeline.errors import DataRefused, PipelineError, StageFailed
 from pipeline.stages.context import StageContext
 from pipeline.stages.increments import Increments
+from pipeline.stages.raw import Raw, fetch_raw
 from pipeline.store.artifact import Outcome
 from pipeline.store.fingerprint import HashCache
-from pipeline.store.inputs import find_files
+from pipeline.store.inputs import find_inputs
+from pipeline.store.objects import with_uris
 
 _SIDE_BY_SIDE = 4
+_FETCHED, _UNITS = "_fetched", "_units"
 
 
 def run(context: StageContext, folder: Path) -> Outcome:
     """Ingest every source; a raw file that changed while it was read fails the stage."""
-    root, sources = Path(context.config.root), context.config.ingest.sources
-    files = {name: find_files(root, source.paths, name) for name, source in sources.items()}
-    every = [path for paths in files.values() for path in paths]
-    before = HashCache(context.store).hashes(every)
-    context.progress(0, 0, f"{len(every)} files of {len(sources)} sources")
-    hashes = {name: {str(p): before[p] for p in paths} for name, paths in files.items()}
-    scratch = folder / "_units"
-    increments = Increments(context, hashes, scratch)
-    try:
+    sources = context.config.ingest.sources
+    raw = fetch_raw(context, folder / _FETCHED)
+    count = sum(len(source.shown) for source in raw.values())
+    context.progress(0, 0, f"{count} files and tables of {len(sources)} sources")
+    hashes = {name: source.local_hashes for name, source in raw.items()}
+    increments = Increments(context, hashes, folder / _UNITS)
+    with _refusals_kept(context, folder):
         results = ingest_all(
             context.engines.spark(),
             sources,
-            {name: [str(path) for path in paths] for name, paths in files.items()},
+            {name: [str(path) for path in source.files] for name, source in raw.items()},
             folder,
             _SIDE_BY_SIDE,
             increments.ingests,
         )
-    except DataRefused:
-        _keep_quarantine(context, folder)
-        raise
-    shutil.rmtree(scratch, ignore_errors=True)
-    # Units were checked when they were read, before they were kept.
-    whole = [p for name, paths in files.items() if not sources[name].incremental for p in paths]
-    _check_unchanged(context, {path: before[path] for path in whole})
+    for name in (_FETCHED, _UNITS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    _check_unchanged(context, raw)
     _forget_quarantine(context)
     return Outcome(
         rows_in=sum(result.rows_in for result in results.values()),
@@ -51,7 +50,7 @@ def run(context: StageContext, folder: Path) -> Outcome:
         metrics={
             "sources": {
                 name: {
-                    "files": [_shown(path, root) for path in files[name]],
+                    "files": raw[name].shown,
                     "description": sources[name].description,
                     **dataclasses.asdict(result),
                     **increments.metrics(name),
@@ -59,7 +58,19 @@ def run(context: StageContext, folder: Path) -> Outcome:
                 for name, result in results.items()
             }
         },
+        inputs={key: value for source in raw.values() for key, value in source.found.items()},
     )
+
+
+@contextmanager
+def _refusals_kept(context: StageContext, folder: Path) -> Iterator[None]:
+    """Of refused data leave what people need; name objects by their URI, not by their copies."""
+    try:
+        yield
+    except PipelineError as error:
+        if isinstance(error, DataRefused):
+            _keep_quarantine(context, folder)
+        raise type(error)(with_uris(error.message), hint=error.hint) from error
 
 
 def _keep_quarantine(context: StageContext, folder: Path) -> None:
@@ -78,15 +89,15 @@ def _forget_quarantine(context: StageContext) -> None:
         shutil.rmtree(context.store.refused(source, context.config.name), ignore_errors=True)
 
 
-def _check_unchanged(context: StageContext, before: dict[Path, str]) -> None:
-    after = HashCache(context.store).hashes(before, fresh=True)
-    for path, value in before.items():
-        if after[path] != value:
-            raise StageFailed(
-                f"{path} changed while it was read",
-                hint="Run again when nothing writes to it any more.",
-            )
-
-
-def _shown(path: Path, root: Path) -> str:
-    return str(path.relative_to(root) if path.is_relative_to(root) else path)
+def _check_unchanged(context: StageContext, raw: dict[str, Raw]) -> None:
+    root, cache = Path(context.config.root), HashCache(context.store)
+    for name, source in context.config.ingest.sources.items():
+        if source.incremental is not None:
+            continue  # its units were checked when they were read, before they were kept
+        after = find_inputs(root, source, name, cache, fresh=True).hashes
+        for file, value in raw[name].hashes.items():
+            if after.get(file) != value:
+                raise StageFailed(
+                    f"{file} changed while it was read",
+                    hint="Run again when nothing writes to it any more.",
+                )

@@ -90,6 +90,8 @@ class Outcome:
     rows_out: int
     rows_quarantined: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    """What was found of inputs that are known only when they are read; by name, as planned."""
 
 
 @contextmanager
