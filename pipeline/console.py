@@ -75,6 +75,8 @@ def stage_line(record: dict[str, Any]) -> str:
         return f"{mark} [dim]{record['stage']}: skipped, {escape(record['reason'])}[/]"
     quarantined = record["rows_quarantined"]
     aside = f", {quarantined:,} quarantined" if quarantined else ""
+    dropped = record.get("rows_dropped")
+    aside += f", {dropped:,} dropped by filters" if dropped else ""
     return (
         f"{mark} {record['stage']}: {record['rows_in']:,} rows in, {record['rows_out']:,} out"
         f"{aside} in {record['seconds']:.1f} s"

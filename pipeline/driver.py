@@ -23,6 +23,7 @@ from pipeline.store.artifact import Outcome, clear_leftovers, publish, working_f
 from pipeline.store.days import Days
 from pipeline.store.lock import exclusive
 from pipeline.store.runlog import RunLog, keep_report, utc_now
+from pipeline.store.summary import dropped_by_filters
 
 __all__ = ["Observer", "StagePlan", "plan", "run"]
 
@@ -161,6 +162,7 @@ def _run_stages(
         for stage in select.stages:
             planned = plans[stage]
             context.progress = partial(observer.progress, stage)
+            context.fingerprint = planned.fingerprint
             if planned.action == "skip" and planned.artifact is not None:
                 record = _record(planned, planned.artifact.manifest, "skipped", 0.0)
                 log.event("stage_skipped", stage=stage, reason=planned.reason)
@@ -270,6 +272,7 @@ def _record(planned: StagePlan, manifest: Manifest, action: str, seconds: float)
         "rows_in": manifest.rows_in,
         "rows_out": manifest.rows_out,
         "rows_quarantined": manifest.rows_quarantined,
+        "rows_dropped": dropped_by_filters(manifest),
         "peak_memory_bytes": None,
     }
 
@@ -284,6 +287,7 @@ def _failed(planned: StagePlan, seconds: float) -> dict[str, Any]:
         "rows_in": None,
         "rows_out": None,
         "rows_quarantined": None,
+        "rows_dropped": None,
         "peak_memory_bytes": None,
     }
 

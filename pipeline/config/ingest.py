@@ -11,6 +11,7 @@ from pipeline.config.column import ColumnConfig
 from pipeline.config.field_path import FieldPath, Step, parse_path
 from pipeline.config.incremental import IncrementalConfig
 from pipeline.config.place import ROWS, SourcePlace
+from pipeline.config.rules import Filters, Rules, problems_between, problems_of_rules
 from pipeline.config.section import Count, Name, Section
 
 __all__ = ["ColumnConfig", "IngestConfig", "SourceConfig"]
@@ -67,6 +68,12 @@ class SourceConfig(SourcePlace):
     key: tuple[Name, ...] = Field(
         default=(), description="columns that are unique together; the first row of a key is kept"
     )
+    filters: Filters = Field(
+        default={},
+        description="name → SQL condition over a row; rows that do not meet it are dropped and "
+        "counted",
+    )
+    rules: Rules = Field(default={}, description="what must hold of the rows, by name")
     max_quarantined_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     incremental: IncrementalConfig | None = Field(
         default=None, description="read new and changed files only; left out, all at every ingest"
@@ -131,6 +138,18 @@ class SourceConfig(SourcePlace):
                 raise ValueError(f"{name} is of local files, not of URIs, databases and catalogs")
         return self
 
+    @model_validator(mode="after")
+    def _rules_fit_the_columns(self) -> SourceConfig:
+        problems = problems_of_rules(self.rules, self.columns)
+        if self.incremental and (self.rules or self.filters):
+            problems.append(
+                "filters and rules are for sources that are read as a whole; remove "
+                "them, or incremental"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
     @property
     def typed(self) -> bool:
         """Whether the files themselves have types; else all their values are texts."""
@@ -181,3 +200,9 @@ class IngestConfig(Section):
     """Raw files become typed Parquet, one folder a source, and a quarantine."""
 
     sources: Annotated[dict[Name, SourceConfig], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> IngestConfig:
+        if problems := problems_between(self.sources):
+            raise ValueError("; ".join(problems))
+        return self

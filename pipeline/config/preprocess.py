@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from pipeline.config.held_out import HeldOutConfig
 from pipeline.config.leakage import find_leaks
+from pipeline.config.rules import ColumnOfType, FeatureRules, problems_of_rules
 from pipeline.config.section import Count, Name, Section
 from pipeline.config.steps import StepConfig
 
@@ -191,6 +192,9 @@ class PreprocessConfig(Section):
         "or groups of folds",
     )
     split: SplitConfig
+    rules: FeatureRules = Field(
+        default={}, description="what must hold of the feature table, by name"
+    )
     file_mb: Count = 64
 
     @model_validator(mode="after")
@@ -221,6 +225,16 @@ class PreprocessConfig(Section):
                     f"{', '.join(self.columns)}. Got {', '.join(unknown)} instead; "
                     "add it to key (which stays unique), or to carry if it is a number"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _rules_fit_the_columns(self) -> PreprocessConfig:
+        types = dict.fromkeys(self.features.categorical + self.segment, "string")
+        types |= dict.fromkeys(self.features.numeric + self.carry, "double")
+        types[self.time] = "timestamp"
+        columns = {name: ColumnOfType(types.get(name)) for name in self.columns}
+        if problems := problems_of_rules(self.rules, columns):
+            raise ValueError("; ".join(problems))
         return self
 
     @property

@@ -20,7 +20,7 @@ from pipeline.config.incremental import IncrementalConfig
 from pipeline.config.ingest import SourceConfig
 from pipeline.dataprep.assemble import assemble
 from pipeline.dataprep.drift import Drift
-from pipeline.dataprep.ingest import SourceResult, refuse_bad_share, write_source
+from pipeline.dataprep.ingest import SourceResult, refuse, write_source
 from pipeline.dataprep.quarantine import count_reasons
 from pipeline.dataprep.read_units import UnitReader, without_key
 from pipeline.dataprep.rework import Rework
@@ -34,7 +34,7 @@ from pipeline.dataprep.units import (
     shown_path,
     what_shapes,
 )
-from pipeline.errors import DataRefused, StageFailed
+from pipeline.errors import ConfigError, DataRefused, StageFailed
 from pipeline.store.corrections import Correction
 from pipeline.store.days import Days, partition_days
 from pipeline.store.units import BAD, GOOD, Unit, UnitRecord, UnitStore, link, way
@@ -158,8 +158,15 @@ def ingest_corrected(
         What became of the rows, and how many are corrected ones.
 
     Raises:
+        ConfigError: the source has filters or rules.
         DataRefused, StageFailed: as ``ingest_source`` does.
     """
+    if source.filters or source.rules:
+        raise ConfigError(
+            f"source {name}: {len(given.corrections):,} corrected rows wait for a source that has "
+            "filters or rules, which cannot take them",
+            hint="correct the rows in the raw files, and remove the corrections",
+        )
     with given.store.working_folder() as work:
         good, bad = work / GOOD, work / BAD
         found, _ = write_source(spark, source, name, list(given.files), good, bad)
@@ -318,5 +325,5 @@ def _put_together(
     reasons = count_reasons(assemble(units, good_path, bad_path))
     counts = {reason.name: reason.count for reason in reasons}
     result = SourceResult(rows_in, rows_out, quarantined, counts)
-    refuse_bad_share(name, source, result, reasons)
+    refuse(name, source, result, reasons)
     return result

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,21 +24,46 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.config.ingest import SourceConfig
+from pipeline.config.rules import parents_first, parents_of
 from pipeline.dataprep.drift import Drift
+from pipeline.dataprep.empty_columns import empty_columns
+from pipeline.dataprep.examples import examples_of
 from pipeline.dataprep.headers import open_raw
+from pipeline.dataprep.last_runs import LastRun
+from pipeline.dataprep.measure import (
+    TableStatistics,
+    aggregates,
+    newest_in,
+    read_measures,
+    shares_of,
+)
 from pipeline.dataprep.parts import count_rows, write_parts
 from pipeline.dataprep.quarantine import Reason, count_reasons, quarantine_table
-from pipeline.dataprep.read import open_source
-from pipeline.dataprep.schema import enforce
+from pipeline.dataprep.read import POSITION, open_source
+from pipeline.dataprep.read_lines import escape_glob
+from pipeline.dataprep.rules import Parent, TableRules, is_good
+from pipeline.dataprep.schema import enforce, source_rules
 from pipeline.dataprep.session import prepare_session
+from pipeline.dataprep.verdict import RuleResult, judge, refusals
 from pipeline.errors import DataRefused, PipelineError, StageFailed
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SourceResult:
-    """What became of one source's rows; ``rows_in == rows_out + rows_quarantined``.
+    """What became of one source's rows.
+
+    ``rows_in == rows_out + rows_quarantined + sum(rows_dropped.values())``
 
     Where an array is exploded its elements are the rows.
+
+    Attributes:
+        reasons: quarantined rows by the rule that they break; a row may break several.
+        rows_dropped: by filter.
+        empty_columns: columns that are null in all rows that came out.
+        rules: what became of each rule.
+        statistics: for the next run's rules to compare with.
     """
 
     rows_in: int
@@ -42,6 +71,10 @@ class SourceResult:
     rows_quarantined: int
     reasons: dict[str, int]
     drift: Drift = field(default_factory=Drift)
+    rows_dropped: dict[str, int] = field(default_factory=dict)
+    empty_columns: list[str] = field(default_factory=list)
+    rules: list[RuleResult] = field(default_factory=list)
+    statistics: TableStatistics | None = None
 
 
 Ingest = Callable[[Path, Path], SourceResult]
@@ -55,16 +88,26 @@ def ingest_source(
     files: Sequence[str],
     good_path: str | Path,
     bad_path: str | Path,
+    parents: Mapping[str, Parent] | None = None,
+    last: Sequence[LastRun] = (),
 ) -> SourceResult:
     """Read a source, write its good rows and its broken rows as Parquet, and count both.
 
+    Args:
+        parents: the sources that rules refer to, as they came out; rules whose source is not
+            there are not checked.
+        last: earlier runs that were not refused, the last one first.
+
     Raises:
-        DataRefused: a file cannot be used; no row is left; or more rows are broken than
-            ``max_quarantined_share`` allows. Both folders may then hold files.
+        DataRefused: a file cannot be used; no row is left; more rows are broken than
+            ``max_quarantined_share`` allows; or rules do not hold, all of them named. Both
+            folders may then hold files.
         StageFailed: the rows written do not add up to the rows read.
     """
-    result, reasons = write_source(spark, source, name, files, good_path, bad_path)
-    refuse_bad_share(name, source, result, reasons)
+    result, reasons = write_source(
+        spark, source, name, files, good_path, bad_path, parents=parents, last=last
+    )
+    refuse(name, source, result, reasons)
     return result
 
 
@@ -76,6 +119,8 @@ def write_source(
     good_path: str | Path,
     bad_path: str | Path,
     keep: Sequence[str] = (),
+    parents: Mapping[str, Parent] | None = None,
+    last: Sequence[LastRun] = (),
 ) -> tuple[SourceResult, list[Reason]]:
     """As ``ingest_source``, of files that may be a part of a source: any number may be broken.
 
@@ -87,13 +132,14 @@ def write_source(
             ``read.POSITION``.
     """
     prepare_session(spark)
+    parents = parents or {}
+    rules = source_rules(spark, source, name, parents)
     files = list(dict.fromkeys(os.path.normpath(file) for file in files))  # as Spark reads them
     with _unreadable_files_named(name, source, files):
         opened = open_source(spark, source, name, files)
         raw = opened.frame
-        enforced = enforce(raw, source)
-        columns = [*source.columns, *keep]
-        counts, good_files = _write_good(enforced, columns, good_path)
+        enforced = enforce(raw, source, rules, parents)
+        counts, good_files = _write_good(enforced, [*source.columns, *keep], rules, good_path)
         headers = len(files) if source.has_header else 0  # they count as broken rows
         if counts["headers"] < headers:
             raise DataRefused(
@@ -102,16 +148,23 @@ def write_source(
             )
         rows_in, broken = counts["rows"] - headers, counts["broken"] - headers
         bad_files = _write_bad(enforced, raw, name, source, broken, bad_path)
-    reasons = count_reasons(bad_files)
-    rows_out, quarantined = count_rows(good_files), count_rows(bad_files)
-    if rows_in != rows_out + quarantined:
-        raise StageFailed(
-            f"source {name}: {rows_in:,} rows read, but {rows_out:,} written and "
-            f"{quarantined:,} quarantined",
-            hint="a file changed while it was read; run again",
-        )
-    counted = {reason.name: reason.count for reason in reasons}
-    return SourceResult(rows_in, rows_out, quarantined, counted, opened.drift), reasons
+        shares = shares_of(lambda: spark.read.parquet(escape_glob(str(good_path))), rules)
+        measured = read_measures(counts, rules, shares)
+        reasons = count_reasons(bad_files)
+        examples = examples_of(measured.first, reasons, raw)
+    result = SourceResult(
+        rows_in,
+        count_rows(good_files),
+        count_rows(bad_files),
+        {reason.name: reason.count for reason in reasons},
+        opened.drift,
+        measured.dropped,
+        empty_columns(good_files),
+        judge(rules, measured, examples, last, partial(_newest, parents)),
+        measured.statistics,
+    )
+    _check_accounts(name, result)
+    return result, reasons
 
 
 def ingest_all(
@@ -121,52 +174,78 @@ def ingest_all(
     folder: str | Path,
     threads: int = 4,
     otherwise: Mapping[str, Ingest] | None = None,
+    last: Mapping[str, Sequence[LastRun]] | None = None,
 ) -> dict[str, SourceResult]:
     """Ingest sources side by side: ``folder/<source>/`` and ``folder/quarantine/<source>/``.
 
     Spark runs jobs of several threads at once, so that small sources fill the cores that a big
-    one leaves idle.
+    one leaves idle. A source waits for those that its rules refer to; where one of these is
+    refused, the others are still read, so that all that is wrong is said at once.
 
     Args:
         otherwise: how to ingest the sources that are not read as a whole.
+        last: earlier runs of each source that were not refused, the last one first.
 
     Raises:
         PipelineError: one source failed, its own error; several, their messages together.
     """
+    futures: dict[str, Future[SourceResult]] = {}
+
+    def parent(name: str) -> Parent | None:
+        if futures[name].exception() is not None:
+            return None
+        frame = spark.read.parquet(escape_glob(str(Path(folder) / name)))
+        return Parent(frame, futures[name].result().rows_out)
 
     def ingest(name: str) -> SourceResult:
         good, bad = Path(folder) / name, Path(folder) / "quarantine" / name
         if otherwise and name in otherwise:
             return otherwise[name](good, bad)
-        return ingest_source(spark, sources[name], name, files_by_source[name], good, bad)
+        found = {other: parent(other) for other in parents_of(sources[name].rules)}
+        parents = {other: made for other, made in found.items() if made is not None}
+        files, earlier = files_by_source[name], (last or {}).get(name, ())
+        return ingest_source(spark, sources[name], name, files, good, bad, parents, earlier)
 
     with ThreadPoolExecutor(max(threads, 1), thread_name_prefix="ingest") as pool:
-        futures = {name: pool.submit(ingest, name) for name in sources}
-    errors = [future.exception() for future in futures.values()]
+        # Parents first: a thread that waits for a source then waits for one that has begun.
+        for name in parents_first(sources):
+            futures[name] = pool.submit(ingest, name)
+    futures = {name: futures[name] for name in sources}
+    _raise_together([future.exception() for future in futures.values()])
+    return {name: future.result() for name, future in futures.items()}
+
+
+def _raise_together(errors: Sequence[BaseException | None]) -> None:
     failed = [error for error in errors if error is not None]
     refused = [error for error in failed if isinstance(error, PipelineError)]
     if len(failed) > len(refused):
         raise next(error for error in failed if not isinstance(error, PipelineError))
     if len(refused) > 1:
         worst = next((error for error in refused if isinstance(error, StageFailed)), refused[0])
-        raise type(worst)("\n".join(error.message for error in refused), hint=worst.hint)
+        hints = dict.fromkeys(error.hint for error in refused if error.hint)
+        message = "\n".join(error.message for error in refused)
+        raise type(worst)(message, hint="; or ".join(hints))
     if refused:
         raise refused[0]
-    return {name: future.result() for name, future in futures.items()}
 
 
 def _write_good(
-    enforced: DataFrame, columns: list[str], path: str | Path
-) -> tuple[dict[str, int], list[Path]]:
-    """Write the good rows; count all rows, the broken ones and the headers in the same pass."""
+    enforced: DataFrame, columns: list[str], rules: TableRules, path: str | Path
+) -> tuple[dict[str, Any], list[Path]]:
+    """Write the good rows; count all rows, the broken ones and the headers in the same pass.
+
+    And measure what the rules ask for.
+    """
     counts = Observation()
-    observed = enforced.select(*columns, "_broken", "_is_header").observe(
+    # Only what is written or measured: not the raw text, nor why rows are broken.
+    observed = enforced.drop("_raw", "_reasons").observe(
         counts,
         F.count("*").alias("rows"),
         F.count_if("_broken").alias("broken"),
         F.count_if("_is_header").alias("headers"),
+        *aggregates(rules, (*POSITION, "_row")),
     )
-    files = write_parts(observed.filter(~F.col("_broken")).select(*columns), path)
+    files = write_parts(observed.filter(is_good()).select(*columns), path)
     return counts.get, files
 
 
@@ -191,35 +270,62 @@ def _write_bad(
     return [file]
 
 
-def refuse_bad_share(
-    name: str, source: SourceConfig, result: SourceResult, reasons: list[Reason]
-) -> None:
-    """Refuse a source without rows, or with too many broken ones.
+def _newest(parents: Mapping[str, Parent], reference: str) -> datetime | None:
+    source, _, column = reference.partition(".")
+    return newest_in(parents[source].frame, column)
+
+
+def _check_accounts(name: str, result: SourceResult) -> None:
+    dropped = sum(result.rows_dropped.values())
+    if result.rows_in != result.rows_out + result.rows_quarantined + dropped:
+        raise StageFailed(
+            f"source {name}: {result.rows_in:,} rows read, but {result.rows_out:,} written, "
+            f"{result.rows_quarantined:,} quarantined and {dropped:,} dropped by filters",
+            hint="a file changed while it was read; run again",
+        )
+
+
+def refuse(name: str, source: SourceConfig, result: SourceResult, reasons: list[Reason]) -> None:
+    """Say which rules warn, and refuse a source for all that is wrong with it at once.
 
     Raises:
-        DataRefused: with the most frequent reasons.
+        DataRefused: it has no row, too many are broken, or rules do not hold.
     """
-    rows, quarantined = result.rows_in, result.rows_quarantined
-    if not rows:
+    problems, hints = refusals(f"source {name}", result.rules)
+    if result.rows_out and result.empty_columns:
+        _log.warning("source %s: no value in %s", name, ", ".join(result.empty_columns))
+    if not result.rows_in:
         raise DataRefused(
             f"source {name}: its files hold {'headers and ' if source.has_header else ''}no row"
             if source.paths
             else f"source {name}: {source.place} has no row",
             hint="check the export",
         )
+    if bad_share := _bad_share(name, source, result, reasons):
+        problems.insert(0, bad_share)
+        hints.insert(0, "correct the declared columns or the files, or raise max_quarantined_share")
+    if problems:
+        raise DataRefused("\n".join(problems), hint="; or ".join(dict.fromkeys(hints)))
+
+
+def _bad_share(
+    name: str, source: SourceConfig, result: SourceResult, reasons: list[Reason]
+) -> str | None:
+    rows, quarantined = result.rows_in, result.rows_quarantined
     share = quarantined / rows
-    if quarantined < rows and share <= source.max_quarantined_share:
-        return
+    if result.rows_out and share <= source.max_quarantined_share:
+        return None
     top = "".join(f"\n    {reason}" for reason in reasons[:5])
+    top = f". Most frequent:{top}" if top else ""
+    dropped = {name: count for name, count in result.rows_dropped.items() if count}
+    by = "".join(f", {count:,} dropped by filter {name}" for name, count in dropped.items())
     limit = (
-        "no row is left"
-        if quarantined == rows
-        else f"max_quarantined_share allows {source.max_quarantined_share:.1%}"
+        f"max_quarantined_share allows {source.max_quarantined_share:.1%}"
+        if result.rows_out
+        else f"no row is left{by}"
     )
-    raise DataRefused(
-        f"source {name}: {quarantined:,} of {rows:,} rows ({share:.1%}) break a rule; "
-        f"{limit}. Most frequent:{top}",
-        hint="correct the declared columns or the files, or raise max_quarantined_share",
+    return (
+        f"source {name}: {quarantined:,} of {rows:,} rows ({share:.1%}) break a rule; {limit}{top}"
     )
 
 

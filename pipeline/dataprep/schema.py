@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import or_
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.config.column import ColumnConfig
 from pipeline.config.ingest import SourceConfig
+from pipeline.config.rules import parents_of
 from pipeline.dataprep.casts import default_of, from_text, is_finite
 from pipeline.dataprep.local_times import SKIPPED_BY_CLOCKS
 from pipeline.dataprep.raw_rows import MAX_VALUE_CHARS
 from pipeline.dataprep.read import POSITION
 from pipeline.dataprep.read_csv import REPEATED_HEADER
+from pipeline.dataprep.rules import (
+    Parent,
+    TableRules,
+    apply_rules,
+    table_rules,
+)
 from pipeline.errors import ConfigError
 
 _NUMERIC = re.compile(r"int|long|float|double|decimal.*")
@@ -23,20 +31,44 @@ Check = tuple[Column, Column]
 """(condition that a row breaks a rule, its reason)."""
 
 
-def enforce(raw: DataFrame, source: SourceConfig) -> DataFrame:
+def source_rules(
+    spark: SparkSession, source: SourceConfig, name: str, parents: Collection[str]
+) -> TableRules:
+    """The key, filters and rules of a source, their SQL analysed over its declared columns.
+
+    Rules that refer to a source that is not among ``parents`` are left out.
+
+    Raises:
+        ConfigError: as ``table_rules`` says.
+    """
+    columns = source.columns.items()
+    typed = [F.lit(None).cast(column.type).alias(column_name) for column_name, column in columns]
+    rules = {n: r for n, r in source.rules.items() if set(parents_of({n: r})) <= set(parents)}
+    where = f"ingest.sources.{name}"
+    return table_rules(spark.range(0).select(*typed), where, source.filters, rules, source.key)
+
+
+def enforce(
+    raw: DataFrame,
+    source: SourceConfig,
+    rules: TableRules | None = None,
+    parents: Mapping[str, Parent] | None = None,
+) -> DataFrame:
     """Cast every declared column and say what is wrong with each row.
 
     Args:
         raw: rows as ``read_source`` gives them.
         source: the declared columns, key and null values.
+        rules: the key, and the filters and rules over rows; left out, none.
+        parents: what the rules' foreign keys refer to.
 
     Returns:
         The declared columns in their types; ``_broken``, whether any rule is broken, which costs
         far less than saying which; ``_reasons``, array<struct<rule, column, value>>, empty for a
         good row; ``_is_header``, whether it is a header; and ``_file, _block, _line, _row,
-        _raw``. Rules, in the order of
-        the columns: the reader's own (alone, since such a row has no cells), ``not_a_<type>``,
-        ``null``, ``below_min``, ``above_max``, ``not_allowed``, ``pattern``; and last
+        _raw``; and what ``apply_rules`` adds. Rules, in the order of the columns: the reader's
+        own (alone, since such a row has no cells), ``not_a_<type>``, ``null``, ``below_min``,
+        ``above_max``, ``not_allowed``, ``pattern``; then those of ``rules``, among them
         ``duplicate_key``, for rows after the first good one with a key, by file and row.
 
     Raises:
@@ -56,7 +88,7 @@ def enforce(raw: DataFrame, source: SourceConfig) -> DataFrame:
         "_row",
         "_raw",
     )
-    return _mark_duplicates(checked, source.key) if source.key else checked
+    return checked if rules is None else apply_rules(checked, rules, POSITION, parents or {})
 
 
 def _check_limits(source: SourceConfig) -> None:
@@ -161,23 +193,3 @@ def _reasons(checks: list[Check]) -> Column:
     # Not array_compact: its lambda takes the whole projection out of code generation.
     each = [F.when(broken, F.array(reason)).otherwise(none) for broken, reason in checks]
     return F.when(problem.isNotNull(), F.array(problem)).otherwise(F.concat(none, *each))
-
-
-def _mark_duplicates(checked: DataFrame, key: tuple[str, ...]) -> DataFrame:
-    # Good rows compete among themselves, so that a broken first row does not cost its successor.
-    first = Window.partitionBy(*key, "_broken").orderBy(*POSITION)
-    texts = [F.coalesce(F.col(name).cast("string"), F.lit("null")) for name in key]
-    reason = F.struct(
-        F.lit("duplicate_key").alias("rule"),
-        F.lit(",".join(key)).alias("column"),
-        F.substring(F.concat_ws(",", *texts), 1, MAX_VALUE_CHARS).alias("value"),
-    )
-    numbered = checked.select("*", (F.row_number().over(first) > 1).alias("_again"))
-    duplicate = ~F.col("_broken") & F.col("_again")
-    marked = {
-        "_broken": F.col("_broken") | F.col("_again"),
-        "_reasons": F.when(duplicate, F.array(reason)).otherwise(F.col("_reasons")),
-    }
-    return numbered.select(
-        *(marked.get(name, F.col(f"`{name}`")).alias(name) for name in checked.columns)
-    )

@@ -88,6 +88,29 @@ def _parsed(spark: SparkSession, what: str, text: str) -> Any:
     return session.sessionState().sqlParser().parsePlan(text)
 
 
+def check_condition(spark: SparkSession, where: str, text: str) -> list[str]:
+    """Refuse a text that is not one expression over the columns of a row.
+
+    Returns:
+        The names in it that are not qualified, in order, columns among them.
+
+    Raises:
+        ConfigError: naming ``where`` and what the text may not do.
+        ParseException: Spark's, when the text is not SQL.
+    """
+    session: Any = spark._jsparkSession
+    parsed = session.sessionState().sqlParser().parseExpression(text)
+    _Guard(where, spark).expression(parsed, frozenset())
+    return list(dict.fromkeys(_attributes(parsed)))
+
+
+def _attributes(node: Any) -> Iterator[str]:
+    if _kind(node) == "UnresolvedAttribute" and node.nameParts().size() == 1:
+        yield str(node.nameParts().apply(0))
+    for child in _items(node.children()):
+        yield from _attributes(child)
+
+
 class _Guard:
     """Walks one parsed query; names are compared as Spark does, without case."""
 
@@ -145,6 +168,8 @@ class _Guard:
             self._refuse(f"there is no table {name!r} in Spark's catalog", "correct its name")
         near = get_close_matches(name.lower(), sorted(views), 1)
         known = f"there is {near[0]!r}" if near else f"there are {', '.join(sorted(views))}"
+        if not views:
+            self._refuse(f"{name!r} is another table", "use the columns of the row alone")
         self._refuse(
             f"{name!r} is neither a source nor an earlier step ({known})",
             "files, catalogs and later steps cannot be read; declare a source under ingest",
@@ -170,7 +195,7 @@ class _Guard:
         if lowered in _CHANGING:
             self._refuse(
                 f"{name} gives another value in every run",
-                "use a value of preprocess.params, or order by a key",
+                "use a value of the configuration, or order by a key",
             )
         self._refuse(f"{name} reaches outside the query's tables", "remove it")
 

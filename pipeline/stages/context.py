@@ -35,3 +35,5 @@ class StageContext:
     """The days of a backfill: ingest reads their partitions again."""
     handed_off: HandedOff | None = None
     """The blocks that ``convert`` put into Ray in this run; ``train`` and ``infer`` use them."""
+    fingerprint: str = ""
+    """Of the artifact that is being made."""

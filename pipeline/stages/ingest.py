@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipeline.dataprep.ingest import ingest_all
+from pipeline.dataprep.last_runs import LastRun, last_runs
 from pipeline.errors import DataRefused, PipelineError, StageFailed
 from pipeline.stages.context import StageContext
 from pipeline.stages.increments import Increments
 from pipeline.stages.raw import Raw, fetch_raw
-from pipeline.store.artifact import Outcome
+from pipeline.store.artifact import Outcome, published
 from pipeline.store.fingerprint import HashCache
 from pipeline.store.inputs import find_inputs
 from pipeline.store.objects import with_uris
@@ -38,6 +40,7 @@ def run(context: StageContext, folder: Path) -> Outcome:
             folder,
             _SIDE_BY_SIDE,
             increments.ingests,
+            _last_runs(context, raw),
         )
     for name in (_FETCHED, _UNITS):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -71,6 +74,20 @@ def _refusals_kept(context: StageContext, folder: Path) -> Iterator[None]:
         if isinstance(error, DataRefused):
             _keep_quarantine(context, folder)
         raise type(error)(with_uris(error.message), hint=error.hint) from error
+
+
+def _last_runs(context: StageContext, raw: dict[str, Raw]) -> dict[str, list[LastRun]]:
+    """What earlier artifacts say of each source."""
+
+    def pick(source: str) -> Callable[[dict[str, Any]], Any]:
+        return lambda metrics: metrics["sources"].get(source, {}).get("statistics")
+
+    earlier = published(context.store, "ingest", context.config.name)
+    # A run is planned as if tables held what they held last, and may find other rows in them.
+    found = {key: value for source in raw.values() for key, value in source.found.items()}
+    last = {a.manifest.fingerprint: a.manifest.inputs for a in earlier}.get(context.fingerprint, {})
+    own = context.fingerprint if found.items() <= last.items() else ""
+    return {name: last_runs(earlier, own, pick(name)) for name in context.config.ingest.sources}
 
 
 def _keep_quarantine(context: StageContext, folder: Path) -> None:

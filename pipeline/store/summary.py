@@ -38,7 +38,16 @@ def _manifest(store: Store, stage: str, fingerprint: str) -> Manifest | None:
 def _sources(manifest: Manifest | None) -> dict[str, Any]:
     sources = manifest.metrics.get("sources", {}) if manifest else {}
     keys = ("rows_in", "rows_out", "rows_quarantined")
-    return {name: {key: source[key] for key in keys} for name, source in sources.items()}
+    return {
+        name: {key: source[key] for key in keys}
+        | {"rows_dropped": sum(source.get("rows_dropped", {}).values())}
+        for name, source in sources.items()
+    }
+
+
+def dropped_by_filters(manifest: Manifest) -> int:
+    """Rows that the declared filters of all sources dropped; 0 of stages that have none."""
+    return sum(source["rows_dropped"] for source in _sources(manifest).values())
 
 
 def _champions(manifest: Manifest | None) -> dict[str, Any]:

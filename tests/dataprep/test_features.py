@@ -24,7 +24,7 @@ from pipeline.dataprep.write_features import write_features
 from pipeline.errors import ConfigError, DataRefused
 
 START = datetime(2020, 1, 1, tzinfo=timezone.utc)
-ODD = ["", "a/b", "..", "=", "%2F", "😀", "\u00e9", "e\u0301", "007", "7", "_x", ".x", " "]
+ODD = ["", "a/b", "..", "=", "%2F", "😀", "\u00e9", "e\u0301", "007", "7", "_x", ".x", " ", "null"]
 SEGMENTS = [None, "__HIVE_DEFAULT_PARTITION__", *ODD]
 
 

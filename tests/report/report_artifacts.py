@@ -59,7 +59,10 @@ def _manifest(stage: str, metrics: Json, mark: str) -> Json:
             "distance": {"type": "double", "unit": "mi", "min": 0, "max": 6000, "nullable": False},
             "wind_speed": {"type": "double", "unit": "mph"},
         }
-        config["sources"] = {"flights": {"path": "data/raw/flights.csv", "columns": columns}}
+        filters = {"scheduled" + mark: "dep_time IS NOT NULL" + mark}
+        config["sources"] = {
+            "flights": {"path": "data/raw/flights.csv", "columns": columns, "filters": filters}
+        }
     before = STAGES[max(0, STAGES.index(stage) - 1)]
     return {
         "stage": stage, "fingerprint": _hash(stage), "pipeline": "flights" + mark,

@@ -53,6 +53,19 @@ def test_the_page_shows_the_result(page: str) -> None:
         assert said in text
 
 
+def test_filters_and_rules_are_shown_with_those_that_rows_break_first(page: str) -> None:
+    between_tags = re.sub("<[^>]+>", " ", page).replace("&#39;", "'")
+    text = " ".join(between_tags.replace("\u00a0", " ").split())
+    for said in (
+        "Dropped by filters", "scheduled dep_time IS NOT NULL 100",
+        "flights known_plane foreign key warned 336,744 52,606 15.6 % "
+        "at most 10.0 %, at most 60,000 rows 52,606 of 336,744 rows (15.62%) break it "
+        "'517,455' in flights.csv row 17 flights leaves_first",
+        "at most 24 h old, as of 2014-01-01", "rows ± 50.0 %, mean ± 0.25 standard deviations",
+    ):  # fmt: skip
+        assert said in text
+
+
 def test_errors_are_shown_with_their_intervals(page: str) -> None:
     text = Html(page).text.replace("\u00a0", " ")
     assert "35.90 to 37.00" in text and "\u22123.90 to \u22123.10" in text

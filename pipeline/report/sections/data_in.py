@@ -21,6 +21,7 @@ from pipeline.report.formats import NONE, count, decimal, percent, plural
 from pipeline.report.inline import bar
 from pipeline.report.inputs import ReportInputs
 from pipeline.report.pick import listing, mapping, number, records, text
+from pipeline.report.sections.rules import dropped_rows, filters_table, rules_table
 from pipeline.report.sections.schema_drift import drift_line
 from pipeline.report.visible import label, visible
 
@@ -35,6 +36,7 @@ _SOURCES = (
     Column("Rows out", "number"),
     Column("Quarantined", "number"),
     Column("Share", "number"),
+    Column("Dropped by filters", "number"),
 )
 _REASONS = (
     Column("Source"),
@@ -63,24 +65,35 @@ def build(inputs: ReportInputs) -> Section:
     if not sources:
         return not_yet("data-in", "Data in", "ingest")
     lead = "Rows that break a declared rule are set aside with the reason. None is lost: rows in "
-    lead += "are rows out plus quarantined rows."
+    lead += "are rows out, quarantined rows, and rows that a declared filter drops."
     shown = dict(list(sources.items())[:MAX_SOURCES])
     hidden = len(sources) - len(shown)
     note = f"{plural(hidden, 'more source')} left out." if hidden else ""
     rows = [_source(name, source) for name, source in shown.items()]
+    declared = mapping(inputs.config("ingest"), "sources")
     blocks: list[Block] = [Table("Sources", _SOURCES, rows, note)]
     drift = [line for name, source in shown.items() if (line := drift_line(name, source))]
     if drift:
         blocks.append(Notice(f"Columns that differ from the declared ones. {'. '.join(drift)}."))
+    blocks += [notice for name, source in shown.items() if (notice := _empty(name, source))]
+    blocks += filters_table(shown, declared)
+    features = {"feature table": inputs.metrics("preprocess")}
+    blocks += rules_table("Rules over the data", shown | features)
     reasons = [row for name, source in shown.items() for row in _reasons(name, source)]
     if reasons:
         blocks.append(Table("Why rows were quarantined", _REASONS, reasons))
         blocks += [fold for name in shown if (fold := _examples(inputs, name))]
     else:
         blocks.append(Notice("No row was quarantined."))
-    declared = mapping(inputs.config("ingest"), "sources")
     blocks += [fold for name in shown if (fold := _columns(name, declared.get(name)))]
     return Section("data-in", "Data in", lead, blocks)
+
+
+def _empty(name: str, source: Any) -> Notice | None:
+    names = [label(column) for column in listing(source, "empty_columns")]
+    if not names:
+        return None
+    return Notice(f"{label(name)} has no value in {', '.join(names[:MAX_COLUMNS])}.", "warn")
 
 
 def _source(name: str, source: Any) -> tuple[Cell, ...]:
@@ -93,6 +106,7 @@ def _source(name: str, source: Any) -> tuple[Cell, ...]:
         count(number(source, "rows_out")),
         count(bad),
         percent(bad / rows) if rows and bad is not None else NONE,
+        count(dropped_rows(source)),
     )
 
 

@@ -13,6 +13,7 @@ from pipeline.report.blocks import (
     Figure,
     Fold,
     Heading,
+    Notice,
     Pair,
     Section,
     Table,
@@ -73,6 +74,7 @@ def build(inputs: ReportInputs) -> Section:
     suspicious = records(metrics, "suspicious")
     if suspicious:
         blocks.append(_suspicious(suspicious))
+    blocks += _without_use(mapping(metrics, "profile"))
     blocks += _profile(inputs, mapping(metrics, "profile"))
     blocks.append(Heading("Split and folds"))
     blocks += [_sides(split, segments)] if number(split, "train_rows") is not None else []
@@ -101,6 +103,17 @@ def _suspicious(found: list[dict[str, Any]]) -> Table:
     note = f"{hidden:,} more left out." if hidden > 0 else ""
     columns = (Column("Feature"), Column("Why it needs a look", "prose"))
     return Table("Suspicious features", columns, rows, note)
+
+
+def _without_use(profile: dict[str, Any]) -> list[Block]:
+    """Features that no model can learn from."""
+    kinds = {"all_null": "Features without any value", "constant": "Features with one value alone"}
+    features = {n: c for n, c in profile.items() if text(c, "role") == "feature"}
+    found = {
+        words: [label(name) for name, column in features.items() if column.get(key) is True]
+        for key, words in kinds.items()
+    }
+    return [Notice(f"{w}: {', '.join(n[:50])}.", "warn") for w, n in found.items() if n]
 
 
 def _profile(inputs: ReportInputs, profile: dict[str, Any]) -> list[Block]:

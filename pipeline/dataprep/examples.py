@@ -1,0 +1,54 @@
+"""A row as an example of each broken rule, with its place in its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+from urllib.parse import unquote
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipeline.dataprep.measure import VALUE
+from pipeline.dataprep.quarantine import Reason
+from pipeline.dataprep.verdict import Example
+
+Place = tuple[str, int]
+"""(file's URI, first byte of its part)."""
+
+
+def examples_of(
+    first: Mapping[str, Mapping[str, Any]], reasons: Sequence[Reason], raw: DataFrame
+) -> dict[str, Example]:
+    """Examples by rule: of quarantined rows from their counted reasons, of others from ``first``.
+
+    Args:
+        first: rule → ``_file, _block, _line, _row`` and the value of the first row that breaks
+            it and is not set aside; ``_row`` is missing where reading could not know it.
+        reasons: of the quarantined rows.
+        raw: all rows as they were read. Their lines are counted only where a number is missing,
+            which takes no parsing.
+    """
+    found = {r.rule: Example(r.value, r.file, r.row) for r in reasons}
+    unnumbered = any("_row" not in place for place in first.values())
+    offsets = _offsets(raw) if unnumbered else {}
+    for rule, place in first.items():
+        offset = offsets.get((place["_file"], place["_block"]), 0)
+        row = place.get("_row", place["_line"] + offset)
+        path = "/" + unquote(place["_file"]).removeprefix("file:").lstrip("/")
+        found[rule] = Example(place[VALUE], path, row)
+    return found
+
+
+def _offsets(raw: DataFrame) -> dict[Place, int]:
+    """What makes of a line's id its row number, by part of a file; see ``with_row_numbers``."""
+    counted = raw.groupBy("_file", "_block").agg(F.min("_line"), F.count("*"))
+    parts = sorted(tuple(row) for row in counted.collect())
+    offsets: dict[Place, int] = {}
+    for _, of_file in groupby(parts, key=lambda part: part[0]):
+        earlier = 0
+        for file, block, first_line, rows in of_file:
+            offsets[file, block] = earlier - first_line
+            earlier += rows
+    return offsets
