@@ -19,7 +19,10 @@ Place = tuple[str, int]
 
 
 def examples_of(
-    first: Mapping[str, Mapping[str, Any]], reasons: Sequence[Reason], raw: DataFrame
+    first: Mapping[str, Mapping[str, Any]],
+    reasons: Sequence[Reason],
+    raw: DataFrame,
+    first_row: int,
 ) -> dict[str, Example]:
     """Examples by rule: of quarantined rows from their counted reasons, of others from ``first``.
 
@@ -29,10 +32,11 @@ def examples_of(
         reasons: of the quarantined rows.
         raw: all rows as they were read. Their lines are counted only where a number is missing,
             which takes no parsing.
+        first_row: the number of a file's first row: 0 where that is a header.
     """
     found = {r.rule: Example(r.value, r.file, r.row) for r in reasons}
     unnumbered = any("_row" not in place for place in first.values())
-    offsets = _offsets(raw) if unnumbered else {}
+    offsets = _offsets(raw, first_row) if unnumbered else {}
     for rule, place in first.items():
         offset = offsets.get((place["_file"], place["_block"]), 0)
         row = place.get("_row", place["_line"] + offset)
@@ -41,14 +45,14 @@ def examples_of(
     return found
 
 
-def _offsets(raw: DataFrame) -> dict[Place, int]:
+def _offsets(raw: DataFrame, first_row: int) -> dict[Place, int]:
     """What makes of a line's id its row number, by part of a file; see ``with_row_numbers``."""
-    counted = raw.groupBy("_file", "_block").agg(F.min("_line"), F.count("*"))
+    counted = raw.groupBy("_file", "_block").agg(F.min("_line"), F.max("_line"))
     parts = sorted(tuple(row) for row in counted.collect())
     offsets: dict[Place, int] = {}
     for _, of_file in groupby(parts, key=lambda part: part[0]):
-        earlier = 0
-        for file, block, first_line, rows in of_file:
+        earlier = first_row
+        for file, block, first_line, last_line in of_file:
             offsets[file, block] = earlier - first_line
-            earlier += rows
+            earlier += last_line - first_line + 1
     return offsets

@@ -151,7 +151,7 @@ def write_source(
         shares = shares_of(lambda: spark.read.parquet(escape_glob(str(good_path))), rules)
         measured = read_measures(counts, rules, shares)
         reasons = count_reasons(bad_files)
-        examples = examples_of(measured.first, reasons, raw)
+        examples = examples_of(measured.first, reasons, raw, 0 if source.has_header else 1)
     result = SourceResult(
         rows_in,
         count_rows(good_files),
