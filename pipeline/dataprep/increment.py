@@ -20,7 +20,10 @@ from pipeline.config.incremental import IncrementalConfig
 from pipeline.config.ingest import SourceConfig
 from pipeline.dataprep.assemble import assemble
 from pipeline.dataprep.drift import Drift
+from pipeline.dataprep.empty_columns import empty_columns
 from pipeline.dataprep.ingest import SourceResult, refuse, write_source
+from pipeline.dataprep.judge_key import judge_key
+from pipeline.dataprep.measure import TableStatistics
 from pipeline.dataprep.quarantine import count_reasons
 from pipeline.dataprep.read_units import UnitReader, without_key
 from pipeline.dataprep.rework import Rework
@@ -324,6 +327,15 @@ def _put_together(
         )
     reasons = count_reasons(assemble(units, good_path, bad_path))
     counts = {reason.name: reason.count for reason in reasons}
-    result = SourceResult(rows_in, rows_out, quarantined, counts)
+    statistics = TableStatistics(rows_out, {})
+    result = SourceResult(
+        rows_in,
+        rows_out,
+        quarantined,
+        counts,
+        empty_columns=empty_columns(sorted(good_path.glob("*.parquet"))),
+        rules=judge_key(source.key, statistics, reasons),
+        statistics=statistics,
+    )
     refuse(name, source, result, reasons)
     return result
