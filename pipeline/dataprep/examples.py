@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -13,6 +14,7 @@ from pyspark.sql import functions as F
 from pipeline.dataprep.measure import VALUE
 from pipeline.dataprep.quarantine import Reason
 from pipeline.dataprep.verdict import Example
+from pipeline.store.objects import with_uris
 
 Place = tuple[str, int]
 """(file's URI, first byte of its part)."""
@@ -40,8 +42,8 @@ def examples_of(
     for rule, place in first.items():
         offset = offsets.get((place["_file"], place["_block"]), 0)
         row = place.get("_row", place["_line"] + offset)
-        path = "/" + unquote(place["_file"]).removeprefix("file:").lstrip("/")
-        found[rule] = Example(place[VALUE], path, row)
+        path = unquote(re.sub("^file:/*", "/", place["_file"]))  # a table's place has no scheme
+        found[rule] = Example(place[VALUE], with_uris(path), row)
     return found
 
 
