@@ -93,7 +93,7 @@ class Nightly:
             with working_folder(store, "ingest") as folder:
                 outcome = ingest.run(context, folder)
                 manifest = Manifest(
-                    stage="ingest", fingerprint=name, pipeline="shop", config={}, inputs={},
+                    stage="ingest", fingerprint=name, pipeline="shop", config={},
                     code_version="", versions={}, files=(), started_at=utc_now(), seconds=0,
                     **dataclasses.asdict(outcome),
                 )  # fmt: skip
