@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -550,19 +551,23 @@ def data_flights(
 
 @app.command()
 def init(
-    inputs: Annotated[list[Path], typer.Argument(help="CSV or Parquet files, one a table.")],
-    target: Annotated[str, typer.Option(help="The column to predict.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Files, folders or globs of tables.")
+    ],
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     segment_by: Annotated[
         list[str] | None, typer.Option(help="One model for each of these.")
     ] = None,
     time: Annotated[str | None, typer.Option(help="The column to split by.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output")] = Path("conf/my.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
-    """Read tables and write a configuration that runs as it is."""
+    """Look at tables and write a configuration that runs as it is."""
+    from pipeline.console import rows_table
     from pipeline.starter import write_starter
 
-    for line in write_starter(inputs, target, tuple(segment_by or ()), time, output):
-        Console().print(line, highlight=False, soft_wrap=True)
+    found = write_starter(inputs, target, segment_by or (), time, output, force)
+    Console().print(rows_table([dataclasses.asdict(line) for line in found]))
 
 
 @app.command()
