@@ -63,6 +63,9 @@ bench-noop: $(STAMP) data/raw/flights/flights.csv.gz ## time a run with nothing 
 bench-flights: $(STAMP) ## the champions on the held-out months, against the baseline and default models
 	@$(BIN)/python -m benchmarks.flights
 
+bench-ingest: $(STAMP) data/raw/flights/flights.csv.gz ## time ingest with all checks against a bare Spark job
+	@$(BIN)/python -m benchmarks.ingest
+
 bench-handoff: $(STAMP) ## time the hand-off against ray.data.from_spark, read_parquet and the limit
 	@$(BIN)/python -m benchmarks.handoff
 

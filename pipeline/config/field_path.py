@@ -33,6 +33,11 @@ def parse_path(text: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def as_step(name: str) -> str:
+    """A name as a step of a path, between backticks where it must be; it holds none itself."""
+    return f"`{name}`" if re.search(r"[.\[\]]", name) else name
+
+
 def _is_path(text: str) -> str:
     parse_path(text)
     return text

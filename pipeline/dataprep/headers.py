@@ -129,6 +129,11 @@ def open_raw(path: str) -> IO[bytes]:
     return cast(IO[bytes], bz2.open(path, "rb")) if suffix == ".bz2" else Path(path).open("rb")
 
 
+def magic_of(head: bytes) -> str | None:
+    """What a file is that begins so, if it is none of text."""
+    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+
+
 def check_is_file(path: str) -> None:
     """Refuse what Spark would read as a folder, or not see at all."""
     if Path(path).is_dir():
@@ -172,12 +177,11 @@ def read_head(path: str, source: SourceConfig) -> tuple[str, str]:
         ) from error
     if not head:
         raise DataRefused(f"{path} is empty", hint="remove the file, or fetch it again")
-    for magic, kind in _MAGIC.items():
-        if head.startswith(magic):
-            raise DataRefused(
-                f"{path} is not {NAMES_OF_FORMATS[source.format]}: it is {kind}",
-                hint="fix its name or its format",
-            )
+    if kind := magic_of(head):
+        raise DataRefused(
+            f"{path} is not {NAMES_OF_FORMATS[source.format]}: it is {kind}",
+            hint="fix its name or its format",
+        )
     return _decode(path, head, source.encoding)
 
 

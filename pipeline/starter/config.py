@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.field_path import as_step
 from pipeline.config.train import Task
 from pipeline.starter.column import Column
 from pipeline.starter.keys import find_key
@@ -77,10 +78,12 @@ def config_text(starter: Starter) -> str:
 
 
 def _store(starter: Starter) -> list[str]:
-    """The first usual place that is no part of the input."""
-    inputs = [starter.root / path for table in starter.tables for path in table.group.paths]
+    """The first usual place outside of the input, and of its folders: they may be read again."""
+    root = starter.root.resolve()
+    inputs = {_fixed(root / path) for table in starter.tables for path in table.group.paths}
+    inputs |= {file.resolve().parent for table in starter.tables for file in table.group.files}
     for store in _STORES:
-        inside = [p for p in inputs if (starter.root / store).is_relative_to(_fixed(p))]
+        inside = [p for p in inputs if p != root and (root / store).is_relative_to(p)]
         if not inside:
             return [] if store == _STORES[0] else [entry(0, "store", store)]
     return [entry(0, "store", f"../{starter.name}-store")]
@@ -113,7 +116,7 @@ def _source(table: Table, starter: Starter) -> list[str]:
         lines.append(entry(3, "key", list(key), f"unique in {seen}; the first row of each is kept"))
     lines.append(opened(3, "columns"))
     for column in table.columns:
-        lines.append(entry(4, column.name, _declared(column, key), "; ".join(column.notes)))
+        lines.append(entry(4, column.name, _declared(table, column, key), "; ".join(column.notes)))
     lines += [
         line
         for name, why in table.unusable
@@ -144,10 +147,11 @@ def _format(table: Table) -> list[str]:
     return lines
 
 
-def _declared(column: Column, key: Sequence[str]) -> dict[str, Any]:
+def _declared(table: Table, column: Column, key: Sequence[str]) -> dict[str, Any]:
     declared: dict[str, Any] = dict(column.settings)
     if column.origin != column.name:
-        declared["from"] = column.origin
+        typed = table.group.format == "parquet"  # whose names are paths in the configuration
+        declared["from"] = as_step(column.origin) if typed else column.origin
     if column.name in key:
         declared["nullable"] = False
     return declared

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.config.field_path import as_step
 from pipeline.errors import DataRefused
 from pipeline.starter.column import Column, column_of_texts, epoch, names_of
 from pipeline.starter.dialect import Dialect, cut, dialect_of, encoding_of
@@ -161,12 +162,15 @@ def _json_records(file: Path, lines: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def _flat(record: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Scalars and lists of nested objects by their path, as ``a.b``."""
+    """Scalars and lists of nested objects by their path, as ``a.b``; names that no path can have
+    are passed over."""
     for name, value in record.items():
+        if not name or "`" in name:
+            continue
         if isinstance(value, dict) and above.count(".") < 8:
-            yield from _flat(value, f"{above}{name}.")
+            yield from _flat(value, f"{above}{as_step(name)}.")
         else:
-            yield f"{above}{name}", value
+            yield f"{above}{as_step(name)}", value
 
 
 def _as_text(value: Any) -> Any:
@@ -179,7 +183,7 @@ def _parquet(group: FileGroup) -> Table:
     files = spread(group.files)
     schema = parquet_schema(files[0])
     kinds = {field.name: _declared(field.type) for field in schema}
-    usable = [name for name, kind in kinds.items() if kind]
+    usable = [name for name, kind in kinds.items() if kind and name and "`" not in name]
     if not usable:
         raise DataRefused(f"{group.name}: no column has a type that can be declared")
     most = _most_rows(len(usable))
@@ -202,9 +206,7 @@ def _parquet(group: FileGroup) -> Table:
         columns=columns,
         rows=_estimate(rows, 1.0, group, files),
         whole=len(files) == len(group.files) and found.num_rows == rows,
-        unusable=tuple(
-            (n, f"it is {schema.field(n).type}") for n, kind in kinds.items() if not kind
-        ),
+        unusable=tuple((n, f"it is {schema.field(n).type}") for n in kinds if n not in usable),
     )
 
 

@@ -64,10 +64,20 @@ def write_starter(
     tables = [look_at(group) for group in groups]
     starter = _decide(tables, target, segment_by, time, output.stem, root, relative(sql, root))
     text = select(starter.main, starter.tables[1:], starter.roles, starter.names)
-    write_text(sql, text)
-    write_text(output, config_text(starter))
-    load_config(output)  # what is wrong with it is said now and not by the run
+    _write(output, config_text(starter), sql, text)
     return _assumptions(starter, ignored, output, sql)
+
+
+def _write(output: Path, config: str, sql: Path, text: str) -> None:
+    """Write both files, if the configuration is valid; else none of them, and say why."""
+    draft = output.with_name(f".{output.name}.draft")
+    write_text(draft, config)
+    try:
+        load_config(draft)
+        write_text(sql, text)
+        draft.replace(output)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _decide(

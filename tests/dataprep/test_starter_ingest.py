@@ -26,8 +26,8 @@ FIRST: dict[str, dict[str, Any]] = {
     "timeless": {"colour": "white"},
     "wide": {"row": 0, "when": datetime(2024, 1, 1, tzinfo=timezone.utc), "none": None, "same": 1},
     "tiny": {"day": date(2024, 1, 1), "kind": 0},
-    "typed": {"day": date(2024, 1, 1), "shop": "a"},
-    "logged": {"id": 0, "from_host": "h0", "from_port": 80},
+    "typed": {"day": date(2024, 1, 1), "shop": "a", "units_sold": 3},
+    "logged": {"id": 0, "from_host": "h0", "from_port": 80, "user_name": "u0"},
 }
 ROWS = {"german": 600, "zoned": 700, "reordered": 273, "marked": 500, "timeless": 420} | {
     "wide": 300,

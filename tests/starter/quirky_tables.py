@@ -129,7 +129,7 @@ def tiny(folder: Path) -> None:
 
 
 def typed(folder: Path) -> None:
-    """Parquet in parts."""
+    """Parquet in parts; a dot in a name."""
     chance = random.Random(8)
     for part in range(2):
         days = DAYS[part * 100 : part * 100 + 100]
@@ -137,7 +137,7 @@ def typed(folder: Path) -> None:
             {
                 "day": pa.array(days, pa.date32()),
                 "shop": pa.array(["a", "b"] * 50).dictionary_encode(),
-                "units": pa.array([chance.randint(0, 9) for _ in days], pa.int32()),
+                "units.sold": pa.array([chance.randint(0, 9) for _ in days], pa.int32()),
                 "tags": pa.array([["x"]] * 100),
                 "sold": pa.array([chance.random() for _ in days]),
             }
@@ -147,7 +147,7 @@ def typed(folder: Path) -> None:
 
 
 def logged(folder: Path) -> None:
-    """JSON lines with nested objects."""
+    """JSON lines with nested objects; a dot in a name."""
     chance = random.Random(9)
     lines = [
         json.dumps(
@@ -156,6 +156,7 @@ def logged(folder: Path) -> None:
                 "at": f"{DAYS[number % 200]}T08:00:00Z",
                 "from": {"host": f"h{number % 4}", "port": 80 + number % 2},
                 "tags": ["a"],
+                "user.name": f"u{number % 3}",
                 "took": round(chance.random(), 4),
             }
         )
