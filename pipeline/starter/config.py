@@ -81,12 +81,12 @@ def _store(starter: Starter) -> list[str]:
     """The first usual place outside of the input, and of its folders: they may be read again."""
     root = starter.root.resolve()
     inputs = {_fixed(root / path) for table in starter.tables for path in table.group.paths}
-    inputs |= {file.resolve().parent for table in starter.tables for file in table.group.files}
+    inputs |= {f.resolve().parent for table in starter.tables for f in table.group.files} - {root}
     for store in _STORES:
-        inside = [p for p in inputs if p != root and (root / store).is_relative_to(p)]
+        inside = [path for path in inputs if (root / store).is_relative_to(path)]
         if not inside:
             return [] if store == _STORES[0] else [entry(0, "store", store)]
-    return [entry(0, "store", f"../{starter.name}-store")]
+    return [entry(0, "store", str(root.parent / f"{starter.name}-store"), "the root is read")]
 
 
 def _fixed(pattern: Path) -> Path:

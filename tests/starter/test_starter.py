@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -106,8 +107,6 @@ def test_one_message_says_what_is_wrong(
     monkeypatch.chdir(tmp_path)
     assert run_command(["init", *arguments, "-o", "my.yaml"]) == 2
     captured = capsys.readouterr().err
-    import re
-
     assert re.search(message, captured)
 
 
@@ -149,3 +148,18 @@ def test_a_folder_above_the_store_gets_another_store(tmp_path: Path) -> None:
     quirky_tables.tiny(tmp_path / "data")
     write_starter([str(tmp_path / "data")], "y", (), None, tmp_path / "conf" / "my.yaml")
     assert load_config(tmp_path / "conf" / "my.yaml").store == "store"
+
+
+def test_a_root_that_is_read_gets_a_store_beside_it(tmp_path: Path) -> None:
+    quirky_tables.tiny(tmp_path / "data")
+    write_starter([str(tmp_path / "data")], "y", (), None, tmp_path / "data" / "my.yaml")
+    assert load_config(tmp_path / "data" / "my.yaml").store == str(tmp_path / "my-store")
+
+
+def test_an_invalid_configuration_is_not_written(tmp_path: Path) -> None:
+    quirky_tables.tiny(tmp_path / "data")
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "base.yaml").write_text("nonsense: 1")
+    with pytest.raises(ConfigError, match="nonsense: unknown key"):
+        init(tmp_path, "y")
+    assert [path.name for path in (tmp_path / "conf").iterdir()] == ["base.yaml"]
