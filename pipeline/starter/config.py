@@ -169,7 +169,7 @@ def _preprocess(starter: Starter) -> list[str]:
         entry(1, "segment", list(given.segment), _about_segment(roles)),
         entry(1, "target", given.target, f"{starter.task}; {starter.why_target}"),
         opened(1, "features"),
-        *names(2, "numeric", [c.name for c in (*roles.numeric, *roles.derived)]),
+        *names(2, "numeric", [c.name for c in roles.numeric] + [d.name for d in roles.derived]),
         *names(2, "categorical", [column.name for column in roles.categorical]),
     ]
     if roles.left_out:

@@ -39,7 +39,7 @@ def _filled_with(values: pa.Array, target: pa.Array) -> bool:
         return False
     alone = pc.sum(pc.and_(filled, pc.invert(known))).as_py()
     both = pc.sum(pc.and_(filled, known)).as_py()
-    return alone == 0 and both >= _MOSTLY * (len(known) - missing)
+    return bool(alone == 0 and both >= _MOSTLY * (len(known) - missing))
 
 
 def _same_numbers(values: pa.Array, target: pa.Array) -> bool:
