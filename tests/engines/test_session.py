@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import subprocess
@@ -43,7 +44,10 @@ def test_every_server_listens_on_loopback_only(engines: Engines) -> None:
 
 def test_no_dashboard_runs_unless_it_was_asked_for(engines: Engines) -> None:
     assert engines.ray().dashboard_url is None
-    commands = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
+    commands = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended since
+            commands.append(" ".join(process.cmdline()))
     assert any("raylet" in command for command in commands)
     assert not any("dashboard/dashboard.py" in command for command in commands)
 
