@@ -31,7 +31,7 @@ run: $(STAMP) data/raw/flights/flights.csv.gz ## run the main job end to end
 	@$(BIN)/pipeline run -c conf/flights.yaml
 
 test: $(STAMP) browser databases ## run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m tests
 
 check: $(STAMP) ## lint, types, layers
 	@$(BIN)/ruff check .

@@ -1,4 +1,7 @@
-"""One Spark, one Ray, shared by all tests of a session; both embedded, on two CPUs."""
+"""One Spark, one Ray, shared by all tests of a session; both embedded, on two CPUs.
+
+A session is a part of the tests (``tests/__main__.py``), or what was given to pytest.
+"""
 
 from __future__ import annotations
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.training.journal import FitJournal
 from tests.command import PIPELINE, Project, actions, alive, children_of, hashes, manifest
 
@@ -89,23 +91,22 @@ def _kill_when(project: Project, reached: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-def test_sigterm_ends_a_run_within_ten_seconds_and_leaves_nothing(
-    finished: Finished, tmp_path: Path
-) -> None:
-    project = Project(finished[0].root, tmp_path / "store")
-    process = project.start("run")
+@pytest.mark.timed
+def test_sigterm_ends_a_run_within_ten_seconds_and_leaves_nothing(project: Path) -> None:
+    sample = Project(project, project / "store")
+    process = sample.start("run")
     end = time.monotonic() + 120
     while '"engine_started"' not in "".join(
-        events.read_text() for events in project.store.glob("runs/*/events.jsonl")
+        events.read_text() for events in sample.store.glob("runs/*/events.jsonl")
     ):
         assert time.monotonic() < end
         time.sleep(0.1)
     time.sleep(1)  # Ray runs, RayDP is starting on it, and Ray has put its own handlers in place
-    assert list(project.store.glob("artifacts/ingest/.work-*"))
+    assert list(sample.store.glob("artifacts/ingest/.work-*"))
     below = children_of(process.pid)
     process.terminate()
     assert process.wait(timeout=10) == 130
     time.sleep(1)
     assert alive(below) == []
-    assert not list(project.store.glob("artifacts/*/.*"))
-    assert not list(project.store.glob("artifacts/*/*/manifest.json"))
+    assert not list(sample.store.glob("artifacts/*/.*"))
+    assert not list(sample.store.glob("artifacts/*/*/manifest.json"))

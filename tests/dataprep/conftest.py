@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.config.engines import EnginesConfig
-from tests.conftest import alone
+from tests.conftest import SMALL_SPARK, alone
 from tests.dataprep.ingesting import Ingest, Ingested, source
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ def spark() -> Iterator[SparkSession]:
     """One local session for all of these tests."""
     from pipeline.engines.session import Engines
 
-    config = EnginesConfig.model_validate(
-        {"spark": {"shuffle_partitions": 2, "master": "local[2]"}}
-    )
+    config = EnginesConfig.model_validate({"spark": SMALL_SPARK | {"master": "local[2]"}})
     with alone(Engines(config, app_name="tests")) as engines:
         yield engines.spark()
 

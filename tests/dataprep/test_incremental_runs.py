@@ -29,6 +29,7 @@ from pipeline.config import PipelineConfig, load_config
 from pipeline.errors import DataRefused
 from pipeline.planning import plan
 from tests.command import alive, children_of, hashes, marks
+from tests.conftest import SMALL_SPARK
 
 HEADER = "id,day,shop,price\n"
 INGEST = driver.Selection("ingest", "ingest")
@@ -66,7 +67,7 @@ CONFIG: dict[str, Any] = {
         "split": {"test_from": "2026-01-03T00:00:00+00:00", "folds": 1, "validation_days": 1},
     },
     "train": {"candidates": {"mean": {"estimator": "sklearn.dummy.DummyRegressor"}}},
-    "engines": {"spark": {"master": "local[2]"}},
+    "engines": {"spark": SMALL_SPARK | {"master": "local[2]"}},
 }
 SQL = "SELECT id, CAST(day AS TIMESTAMP) AS at, shop, price, CAST(id AS DOUBLE) AS x FROM sales"
 

@@ -14,6 +14,7 @@ from pipeline.engines.deadline import deadline, stdout_to_stderr
 from pipeline.errors import EngineError
 
 
+@pytest.mark.timed
 def test_a_block_that_takes_too_long_is_ended() -> None:
     started = time.monotonic()
     longer = pytest.raises(EngineError, match=r"starting it took longer than 0\.1 s")
@@ -22,6 +23,7 @@ def test_a_block_that_takes_too_long_is_ended() -> None:
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.timed
 def test_an_alarm_that_was_set_before_still_rings() -> None:
     rang: list[int] = []
     before = signal.signal(signal.SIGALRM, lambda number, _: rang.append(number))

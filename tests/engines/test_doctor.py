@@ -12,6 +12,7 @@ from pipeline.config.engines import EnginesConfig
 from pipeline.engines.doctor import checkup
 
 
+@pytest.mark.timed
 def test_this_machine_is_looked_at_quickly(tmp_path: Path) -> None:
     started = time.monotonic()
     checks = checkup(EnginesConfig(), tmp_path / "not" / "there")

@@ -21,7 +21,7 @@ def test_a_killed_executor_costs_no_row(engines: Engines) -> None:
 
     frame = engines.spark().range(0, 80_000, 1, 8).mapInArrow(_slowly(), "id long")
     killed: list[int] = []
-    killer = threading.Thread(target=_kill_the_executor_at_work, args=(killed,))
+    killer = threading.Thread(target=_kill_the_executor_at_work, args=(engines, killed))
     killer.start()
     handed = to_ray(frame, columns=None, mode="raydp", engines=engines)
     killer.join()
@@ -40,10 +40,10 @@ def _slowly() -> Callable[[Iterable[Any]], Iterator[Any]]:
     return slowly
 
 
-def _kill_the_executor_at_work(killed: list[int]) -> None:
+def _kill_the_executor_at_work(engines: Engines, killed: list[int]) -> None:
     end = time.monotonic() + 60
     while time.monotonic() < end and not killed:
-        for process in psutil.Process().children(recursive=True) + _below_raylets():
+        for process in _below_raylet(engines):
             if _is_java(process) and _has_python_at_work(process):
                 time.sleep(1.5)  # in the middle of its partitions
                 os.kill(process.pid, signal.SIGKILL)
@@ -52,11 +52,14 @@ def _kill_the_executor_at_work(killed: list[int]) -> None:
         time.sleep(0.1)
 
 
-def _below_raylets() -> list[psutil.Process]:
+def _below_raylet(engines: Engines) -> list[psutil.Process]:
+    """Of these engines: other tests may have a Ray of their own."""
+    folder = str(engines.scratch_folder)
     return [
         process
-        for raylet in psutil.process_iter(["name"])
+        for raylet in psutil.process_iter(["name", "cmdline"])
         if raylet.info["name"] == "raylet"
+        and any(folder in word for word in raylet.info["cmdline"] or [])
         for process in raylet.children(recursive=True)
     ]
 

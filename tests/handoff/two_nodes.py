@@ -44,7 +44,12 @@ def _hand_over(cluster: Cluster, folder: Path) -> dict[str, Any]:
     second = cluster.add_node(**SECOND)
     found: dict[str, Any] = {"too large": _too_large(cluster.address)}
     files = _files(folder)
-    spark = {"executors": 2, "executor_memory": "512m", "executor_cores": 1}
+    spark = {
+        "executors": 2,
+        "executor_memory": "512m",
+        "executor_cores": 1,
+        "java_options": "-XX:TieredStopAtLevel=1",  # as in tests/conftest.py
+    }
     config = {"ray": {"address": cluster.address}, "spark": spark}
     with Engines(EnginesConfig.model_validate(config)) as engines:
         frame = engines.spark().range(0, ROWS, 1, PARTS).mapInArrow(_slowly(folder), "id long")
