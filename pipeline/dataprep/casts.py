@@ -93,10 +93,17 @@ def _timestamp(text: Column, column: ColumnConfig) -> Column:
 
 
 def _iso_timestamp(text: Column) -> Column:
-    # One regular expression for the usual form: they cost more than the cast itself.
+    # The usual form is told without a regular expression, which costs more than the cast itself,
+    # and cast without its Z, which is looked up anew for each value. What is no digit between the
+    # marks, the cast finds, but for a last digit that is missing.
+    usual = text.like("____-__-__T__:__:__Z") & F.substring(text, 19, 1).between("0", "9")
+    usual = usual & ~F.startswith(text, F.lit("0000"))
     with_seconds = F.regexp_replace(text, _TO_MINUTES, "$1:00$2")
     return (
-        F.when(text.rlike(_TO_SECONDS), text.cast("timestamp"))
+        F.when(
+            usual & ~F.startswith(text, F.lit("0000")), F.substring(text, 1, 19).cast("timestamp")
+        )
+        .when(text.rlike(_TO_SECONDS), text.cast("timestamp"))
         .when(text.rlike(_DATE), text.cast("timestamp"))
         .when(text.rlike(_TO_MINUTES), with_seconds.cast("timestamp"))
     )

@@ -24,11 +24,12 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.config.ingest import SourceConfig
-from pipeline.config.rules import parents_first, parents_of
+from pipeline.config.rules import UniqueRule, parents_first, parents_of
 from pipeline.dataprep.drift import Drift
 from pipeline.dataprep.empty_columns import empty_columns
 from pipeline.dataprep.examples import examples_of
 from pipeline.dataprep.headers import open_raw
+from pipeline.dataprep.key_hashes import repeated_hashes
 from pipeline.dataprep.last_runs import LastRun
 from pipeline.dataprep.measure import (
     TableStatistics,
@@ -125,7 +126,8 @@ def write_source(
     """As ``ingest_source``, of files that may be a part of a source: any number may be broken.
 
     Clean data is read once. Only where rows are broken are the files read again for those, which
-    costs less than keeping every row of every source in memory or on disk in case one is.
+    costs less than keeping every row of every source in memory or on disk in case one is. Likewise
+    rows are compared with each other only where hashes of what was written say that some are alike.
 
     Args:
         keep: columns besides the declared ones that the good rows are written with, such as
@@ -138,8 +140,15 @@ def write_source(
     with _unreadable_files_named(name, source, files):
         opened = open_source(spark, source, name, files)
         raw = opened.frame
-        enforced = enforce(raw, source, rules, parents)
-        counts, good_files = _write_good(enforced, [*source.columns, *keep], rules, good_path)
+        columns = [*source.columns, *keep]
+        enforced = enforce(raw, source, rules, parents, all_unique=True)
+        counts, good_files = _write_good(enforced, columns, rules, good_path)
+        if _has_repeats(good_files, rules):
+            _log.info("source %s: values that must be unique stand in several rows", name)
+            for file in good_files:
+                file.unlink()
+            enforced = enforce(raw, source, rules, parents)
+            counts, good_files = _write_good(enforced, columns, rules, good_path)
         headers = len(files) if source.has_header else 0  # they count as broken rows
         if counts["headers"] < headers:
             raise DataRefused(
@@ -247,6 +256,15 @@ def _write_good(
     )
     files = write_parts(observed.filter(is_good()).select(*columns), path)
     return counts.get, files
+
+
+def _has_repeats(files: Sequence[Path], rules: TableRules) -> bool:
+    """Whether rows that were written may break a ``unique`` rule."""
+    rows = count_rows(list(files))
+    return any(
+        repeated_hashes(files, rule.columns, rows).size
+        for rule in rules.of_kind(UniqueRule).values()
+    )
 
 
 def _write_bad(

@@ -128,7 +128,12 @@ def value_of(columns: Iterable[str]) -> Column:
 
 
 def apply_rules(
-    checked: DataFrame, table: TableRules, order: Sequence[str], parents: Mapping[str, Parent]
+    checked: DataFrame,
+    table: TableRules,
+    order: Sequence[str],
+    parents: Mapping[str, Parent],
+    *,
+    all_unique: bool = False,
 ) -> DataFrame:
     """Say of each row which filter drops it and which rules it breaks.
 
@@ -141,6 +146,8 @@ def apply_rules(
         table: filters and rules.
         order: columns that order the rows; the first of equal ones is kept.
         parents: what foreign keys refer to.
+        all_unique: take it that no row breaks a ``unique`` rule: comparing rows moves all of them
+            across the engine.
 
     Returns:
         ``checked`` with quarantining rules in ``_broken`` and ``_reasons``; ``_dropped``; and
@@ -155,14 +162,18 @@ def apply_rules(
         marked = _flag_orphans(marked, name, foreign_key, parent, order)
     marked = _set_aside(marked, table, [*conditions, *foreign_keys])
     for name, unique in table.of_kind(UniqueRule).items():
-        marked = marked.select("*", _again(unique, order).alias(flag(name)))
-        marked = _set_aside(marked, table, [name])
+        again = F.when(_is_compared(unique), F.lit(False)) if all_unique else _again(unique, order)
+        marked = marked.select("*", again.alias(flag(name)))
+        if not all_unique:
+            marked = _set_aside(marked, table, [name])
     complete = table.of_kind(CompleteRule)
     return marked.select("*", *(_incomplete(r).alias(flag(n)) for n, r in complete.items()))
 
 
 def _dropped(filters: Mapping[str, str]) -> Column:
     dropped = F.lit(None).cast("string")
+    if not filters:  # a literal costs no projection of its own
+        return dropped
     for name, sql in reversed(list(filters.items())):
         dropped = F.when(F.coalesce(F.expr(sql), F.lit(False)), dropped).otherwise(F.lit(name))
     return F.when(~F.col("_broken"), dropped)
@@ -204,12 +215,16 @@ def _again(rule: UniqueRule, order: Sequence[str]) -> Column:
         ordered = [*(c.asc_nulls_last() for c in by), *(c.asc() for c in places)]
     else:
         ordered = [c.desc_nulls_last() for c in (*by, *places)]
-    compared = is_good() & _filled(rule.columns)
+    compared = _is_compared(rule)
     # Rows that are not compared are scattered, else all nulls would meet in one task.
     scattered = F.when(~compared, F.xxhash64(*places))
     columns = [F.col(f"`{name}`") for name in rule.columns]
     same = Window.partitionBy(*columns, scattered).orderBy(*ordered)
     return F.when(compared, F.row_number().over(same) > 1)
+
+
+def _is_compared(rule: UniqueRule) -> Column:
+    return is_good() & _filled(rule.columns)
 
 
 def _incomplete(rule: CompleteRule) -> Column:

@@ -17,7 +17,7 @@ from pipeline.dataprep.casts import default_of, from_text, is_finite
 from pipeline.dataprep.local_times import SKIPPED_BY_CLOCKS
 from pipeline.dataprep.raw_rows import MAX_VALUE_CHARS
 from pipeline.dataprep.read import POSITION
-from pipeline.dataprep.read_csv import REPEATED_HEADER
+from pipeline.dataprep.read_csv import IS_HEADER
 from pipeline.dataprep.rules import (
     Parent,
     TableRules,
@@ -53,6 +53,8 @@ def enforce(
     source: SourceConfig,
     rules: TableRules | None = None,
     parents: Mapping[str, Parent] | None = None,
+    *,
+    all_unique: bool = False,
 ) -> DataFrame:
     """Cast every declared column and say what is wrong with each row.
 
@@ -61,6 +63,7 @@ def enforce(
         source: the declared columns, key and null values.
         rules: the key, and the filters and rules over rows; left out, none.
         parents: what the rules' foreign keys refer to.
+        all_unique: as ``apply_rules`` takes it.
 
     Returns:
         The declared columns in their types; ``_broken``, whether any rule is broken, which costs
@@ -75,20 +78,23 @@ def enforce(
         ConfigError: a limit or pattern does not fit the type of its column.
     """
     _check_limits(source)
-    carried = [*POSITION, "_row", "_raw", "_problem"]
     names = list(source.columns)
-    typed = raw.select(*carried, *names, *(_typed(name, source) for name in names))
     checks = [check for name in names for check in _checks(name, source)]
-    checked = typed.select(
+    header = F.col(IS_HEADER) if IS_HEADER in raw.columns else F.lit(False)
+    # All in one projection: Spark finds what its expressions have in common, and makes it once,
+    # while each projection more would copy every row.
+    checked = raw.select(
         *(_value(name, source).alias(name) for name in names),
         _is_broken(checks).alias("_broken"),
         _reasons(checks).alias("_reasons"),
-        F.coalesce(F.col("_problem.rule") == REPEATED_HEADER, F.lit(False)).alias("_is_header"),
+        header.alias(IS_HEADER),
         *POSITION,
         "_row",
         "_raw",
     )
-    return checked if rules is None else apply_rules(checked, rules, POSITION, parents or {})
+    if rules is None:
+        return checked
+    return apply_rules(checked, rules, POSITION, parents or {}, all_unique=all_unique)
 
 
 def _check_limits(source: SourceConfig) -> None:
@@ -120,28 +126,19 @@ def _is_present(name: str, source: SourceConfig) -> Column:
     return cell.isNotNull()
 
 
-def _typed_name(name: str) -> str:
-    return f"_typed_{name}"
-
-
-def _typed(name: str, source: SourceConfig) -> Column:
-    column = source.columns[name]
-    cell = F.when(_is_present(name, source), F.col(f"`{name}`"))
-    typed = cell if source.typed else from_text(cell, column)
-    return typed.alias(_typed_name(name))
-
-
 def _value(name: str, source: SourceConfig) -> Column:
-    """The typed value, in the projection after the cast's: there it is tested without recasting.
+    """The typed value.
 
     The default stands where the cell is missing, not where it is no value of the type.
     """
-    value, column = F.col(_typed_name(name)), source.columns[name]
+    column, present = source.columns[name], _is_present(name, source)
+    cell = F.when(present, F.col(f"`{name}`"))
+    value = cell if source.typed else from_text(cell, column)
     if column.type in ("float", "double"):
         value = F.when(is_finite(value), value)
     if column.default is None:
         return value
-    return F.when(_is_present(name, source), value).otherwise(default_of(column))
+    return F.when(present, value).otherwise(default_of(column))
 
 
 def _checks(name: str, source: SourceConfig) -> list[Check]:

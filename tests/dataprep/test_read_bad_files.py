@@ -90,6 +90,28 @@ def test_broken_records_are_quarantined_with_their_row_and_text(ingest: Ingest) 
     assert (found.result.rows_in, found.result.rows_quarantined) == (6, 4)
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t", "||", ".", "\\", "^", "ab"])
+def test_records_with_and_without_quotes_are_read_alike(ingest: Ingest, delimiter: str) -> None:
+    records = [["1", "2", " x "], ["2", "", ""], ["3", "4"], ["5", "6", "7", "8"], ["", "", ""]]
+    records += [["9", "1", "", ""], ["10", "1", "é'\U0001f600"], ["11", "1", "\u00a0"]]
+
+    def text(quote: str) -> str:
+        rows = [["id", "price", "note"], *records]
+        return "".join(delimiter.join(f"{quote}{c}{quote}" for c in row) + "\n" for row in rows)
+
+    found = ingest({"plain.csv": text(""), "quoted.csv": text('"')}, delimiter=delimiter)
+    notes = [row["note"] or "" for row in found.good]
+    assert sorted(notes) == sorted(2 * [" x ", "", "é'\U0001f600", "\u00a0"])
+    for name in ("plain.csv", "quoted.csv"):
+        bad = [row for row in found.bad if row["file"].endswith(name)]
+        assert [(row["row"], x["rule"], x["value"]) for row in bad for x in row["reasons"]] == [
+            (3, "short_row", "2 cells, expected 3"),
+            (4, "long_row", "4 cells, expected 3"),
+            (5, "null", ""),
+            (6, "long_row", "4 cells, expected 3"),
+        ]
+
+
 def test_lines_of_control_characters_are_records(ingest: Ingest) -> None:
     found = ingest({"a.csv": HEADER + "1,2,x\n\0\n \t \n\x01\n,,\n"})
     assert [(row, rule) for row, rule, _ in found.rules] == [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, timezone
+import random
+import re
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,44 @@ def test_a_text_is_one_value_of_its_type_or_has_a_reason(
         (None, [NOT + kind]) if value is ... else (_as_collected(value), []) for _, value in cases
     ]
     assert found == expected
+
+
+def test_times_in_the_usual_form_are_read_as_all_others(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    numbers = random.Random(0)
+    texts = set()
+    for text in ["2013-01-01T05:00:00Z", "0000-12-31T23:59:59Z", "0001-02-28T00:10:09Z"] * 700:
+        for _ in range(numbers.randint(0, 2)):
+            place = numbers.randrange(len(text))
+            text = text[:place] + numbers.choice("0159-+T :.Zz,") + text[place + 1 :]
+        texts.add(text)
+    times = sorted(texts)
+    found = checked(spark, tmp_path, {"type": "timestamp"}, times)
+    assert [value for value, _ in found] == [_as_collected(_iso(text)) for text in times]
+
+
+def _iso(text: str) -> datetime | None:
+    form = re.fullmatch(
+        r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d)?(\.\d+)?(Z|[+-]\d\d(?::?\d\d)?)?)?",
+        text.strip(" "),
+        re.ASCII,
+    )
+    if form is None or (form[4] and not form[3]):
+        return None
+    day, minutes, seconds, fraction, zone = form.groups()
+    offset = "+00:00" if zone in (None, "Z") else zone
+    offset = f"{offset[:3]}:{offset[3:].lstrip(':') or '00'}"
+    if offset[1:] > "18:00" or offset[4:] > "59":  # as java.time has it
+        return None
+    try:
+        time = datetime.fromisoformat(f"{day}T{minutes or '00:00'}{seconds or ':00'}")
+    except ValueError:
+        return None
+    sign = -1 if offset[0] == "-" else 1
+    ahead = sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[4:]))
+    micros = timedelta(microseconds=int((fraction or ".0")[1:7].ljust(6, "0")))
+    return time + micros - ahead
 
 
 def _as_collected(value: Any) -> Any:
