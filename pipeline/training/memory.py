@@ -1,19 +1,14 @@
-"""What a task of training may allocate, and what its process keeps of it for the next fit."""
+"""A limit on what a task of training may allocate, so that one fit cannot take the machine."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 _STATUS = Path("/proc/self/statm")
-_KEPT_BYTES = 64 << 20
-_OWN_PAGES_BYTES = 32 << 20  # the most that glibc takes
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 @contextmanager
@@ -39,19 +34,3 @@ def at_most(limit_bytes: int | None) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (before, most))
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Let this process keep up to 64 MiB that it has freed, instead of giving it back each time.
-
-    Small fits take and free the same memory over and over (histogram boosting half a megabyte a
-    node), and glibc gives it back to the system and asks for it again: of a fit of 1,000 rows a
-    quarter of the time went into new pages. With another C library nothing changes.
-    """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-    mallopt(_M_MMAP_THRESHOLD, _OWN_PAGES_BYTES)

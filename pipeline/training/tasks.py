@@ -33,7 +33,7 @@ from pipeline.training.identity import FitKeys
 from pipeline.training.index import Parts
 from pipeline.training.journal import journal_entry
 from pipeline.training.matrix import Floats, Matrix
-from pipeline.training.memory import at_most, keep_freed_memory
+from pipeline.training.memory import at_most
 from pipeline.training.packing import Seen, SegmentWork
 from pipeline.training.parents import AT, ParentWork, fit_group, group_baselines
 from pipeline.training.pooled import baselines, score_baselines, score_by_segment
@@ -53,11 +53,9 @@ class Done:
 
 
 @contextmanager
-def _task() -> Iterator[dict[str, Any]]:
-    """When and where a task runs; its process keeps what it frees."""
+def _clocked() -> Iterator[dict[str, Any]]:
     about: dict[str, Any] = {"started": time.time()}
     about["worker"] = f"{socket.gethostname()}:{os.getpid()}"
-    keep_freed_memory()
     yield about
     about["stopped"] = time.time()
 
@@ -83,7 +81,7 @@ def fit_pack(
     settings: FitSettings, pack: Sequence[SegmentWork], places: Sequence[Parts], *tables: pa.Table
 ) -> Done:
     """Make the fits of a pack; ``places`` says where each segment's rows lie in ``tables``."""
-    with _task() as about, at_most(settings.memory_bytes):
+    with _clocked() as about, at_most(settings.memory_bytes):
         results = fit_segments(settings, pack, places, tables)
         keys = FitKeys(settings)
         data = {work.segment: work.data for work in pack}
@@ -137,7 +135,7 @@ def fit_blends(
     *tables: pa.Table,
 ) -> Done:
     """The blends of a pack of segments; ``fits`` name their own candidates."""
-    with _task() as about, at_most(settings.memory_bytes):
+    with _clocked() as about, at_most(settings.memory_bytes):
         keys = FitKeys(settings)
         results: list[FitResult] = []
         found: list[bytes] = []
@@ -152,7 +150,7 @@ def fit_blends(
 
 def fit_pooled(settings: FitSettings, name: str, fold: int, key: bytes, *tables: pa.Table) -> Done:
     """One pooled candidate on one fold: its score over all rows, then on each segment's."""
-    with _task() as about, at_most(settings.memory_bytes):
+    with _clocked() as about, at_most(settings.memory_bytes):
         matrix, runs = all_rows(settings, tables)
         train_rows, valid_rows = settings.folds(matrix.time, matrix.fold)[fold]
         blocks = to_blocks(matrix.X, settings.categorical)
@@ -186,7 +184,7 @@ def fit_parent(
     *tables: pa.Table,
 ) -> Done:
     """Some candidates on one fold of a group; ``places`` says where each member's rows lie."""
-    with _task() as about, at_most(settings.memory_bytes):
+    with _clocked() as about, at_most(settings.memory_bytes):
         table = _rows_at(settings, [part for parts in places for part in parts], tables)
         stops = _training_stops(places, settings.is_training_row(table))
         runs = [
@@ -207,7 +205,7 @@ def fit_group_baselines(
     settings: FitSettings, groups: Mapping[str, Sequence[str]], *tables: pa.Table
 ) -> Done:
     """The baseline of each group on each fold; ``groups`` are their members' keys."""
-    with _task() as about:
+    with _clocked() as about:
         found = to_table(group_baselines(settings, groups, *all_rows(settings, tables)))
     return Done(found, **about)
 
@@ -215,7 +213,7 @@ def fit_group_baselines(
 def fit_baselines(settings: FitSettings, *tables: pa.Table) -> Done:
     """Every segment's baseline on every fold, and its constant over all training rows."""
     train = settings.train
-    with _task() as about:
+    with _clocked() as about:
         matrix, runs = all_rows(settings, tables)
         results = []
         folds = settings.folds(matrix.time, matrix.fold)
@@ -249,7 +247,7 @@ def fit_finals(
     Args:
         pooled: the pooled model of blends, saved before.
     """
-    with _task() as about:
+    with _clocked() as about:
         models = []
         for (segment, name), parts in zip(work.winners, places, strict=True):
             if segment == ALL:
