@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 FIXED_SECONDS, SECONDS_PER_ROW = 0.004, 2e-5
@@ -19,6 +19,15 @@ _TRUST = 0.01
 
 _FAR = 10_000
 """Rows at which the first guess is one observation; the other is at none."""
+
+
+Together = Callable[[Sequence[str], int], list[list[str]]]
+"""Candidates in groups whose fits on a fold are one computation, given the segment's rows."""
+
+
+def each_alone(candidates: Sequence[str], rows: int) -> list[list[str]]:
+    """Groups of one."""
+    return [[name] for name in candidates]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +110,24 @@ class CostModel:
 
 
 class Packer:
-    """Hands out packs, the dearest work first, so that the last tasks to end are short ones."""
+    """Hands out packs, the dearest work first, so that the last tasks to end are short ones.
 
-    def __init__(self, work: Iterable[SegmentWork], cost: CostModel, pack_seconds: float) -> None:
+    Args:
+        work: the segments and their fits.
+        cost: what fits are predicted to cost.
+        pack_seconds: how long a task should take; a segment beyond it is spread.
+        together: which fits are never spread.
+    """
+
+    def __init__(
+        self,
+        work: Iterable[SegmentWork],
+        cost: CostModel,
+        pack_seconds: float,
+        together: Together = each_alone,
+    ) -> None:
         self.cost = cost
+        self._together = together
         self._pack_seconds = pack_seconds
         self._queue: list[tuple[float, int, SegmentWork]] = []
         self._alone: deque[SegmentWork] = deque()
@@ -127,9 +150,10 @@ class Packer:
         return sum(self.cost.predict(candidate, item.rows) for candidate, _ in item.fits)
 
     def _split(self, item: SegmentWork) -> list[SegmentWork]:
-        """A segment too long for one task is spread by fold, then by candidate.
+        """A segment too long for one task is spread by fold, then by groups of candidates.
 
-        By fold first, because a fold's candidates share the preparation of its rows.
+        By fold first, because a fold's candidates share the preparation of its rows. A group's fits
+        are one computation: spread, each would make all of it.
         """
         if self.seconds(item) <= self._pack_seconds:
             return [item]
@@ -141,8 +165,10 @@ class Packer:
             whole = replace(item, fits=tuple(fits))
             if self.seconds(whole) <= self._pack_seconds:
                 parts.append(whole)
-            else:
-                parts += [replace(item, fits=(fit,)) for fit in fits]
+                continue
+            fold = fits[0][1]
+            groups = self._together([name for name, _ in fits], item.rows)
+            parts += [replace(item, fits=tuple((n, fold) for n in names)) for names in groups]
         return parts
 
     def put_back(self, item: SegmentWork) -> None:

@@ -25,6 +25,7 @@ from pipeline.training.blends import BlendPlan, blend_name, outputs_file, parts_
 from pipeline.training.deadline import no_result_within
 from pipeline.training.dispatch import BlendWork, Dispatcher, value_of
 from pipeline.training.eligible import no_time
+from pipeline.training.families import families
 from pipeline.training.finals import (
     FinalWork,
     SavedModel,
@@ -37,7 +38,7 @@ from pipeline.training.identity import FitKeys
 from pipeline.training.index import SegmentIndex
 from pipeline.training.journal import FitJournal, all_keys
 from pipeline.training.objective import greater_is_better
-from pipeline.training.packing import CostModel, Packer, SegmentWork
+from pipeline.training.packing import CostModel, Packer, SegmentWork, each_alone
 from pipeline.training.parents import (
     Group,
     ParentQueue,
@@ -163,9 +164,16 @@ class ParallelTraining:
     def _is_over(self) -> bool:
         return self._due is not None and time.monotonic() >= self._due
 
+    def _together(self, names: Sequence[str], rows: int) -> list[list[str]]:
+        """Candidates in groups that :func:`~pipeline.training.fit.fit_fold` fits together."""
+        if not self.settings.share:
+            return each_alone(names, rows)
+        candidates = {name: self.settings.train.candidates[name] for name in names}
+        return [group for group, _ in families(candidates, rows, self.settings.objective)]
+
     def _run_round(self, plan: FitPlan, folder: Path | None) -> None:
         """Make the fits of a round; in the last one ``folder`` takes the overall champion."""
-        packer = Packer(plan.work, CostModel(), self.tasks.pack_seconds)
+        packer = Packer(plan.work, CostModel(), self.tasks.pack_seconds, self._together)
         pooled = set(plan.pooled)
         self._total += packer.size + len(pooled)
         waiting: deque[PooledWork | FinalWork] = deque(plan.pooled)

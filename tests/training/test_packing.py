@@ -42,6 +42,19 @@ def test_small_segments_travel_together_and_a_big_one_is_spread() -> None:
     assert max(len(pack) for pack in packs) > 10
 
 
+def test_fits_that_are_one_computation_are_not_spread() -> None:
+    fits = tuple((name, fold) for name in "abc" for fold in range(2))
+    work = [SegmentWork('["0"]', b"", 100_000, fits)]
+    packer = Packer(work, CostModel(), 1.0, lambda names, rows: [["a", "c"], ["b"]])
+    parts = sorted(item.fits for pack in drain(packer) for item in pack)
+    assert parts == [
+        (("a", 0), ("c", 0)),
+        (("a", 1), ("c", 1)),
+        (("b", 0),),
+        (("b", 1),),
+    ]
+
+
 def test_costs_follow_what_was_seen() -> None:
     cost = CostModel()
     before = cost.predict("a", 1000)
