@@ -11,7 +11,13 @@ from pipeline.config.column import ColumnConfig
 from pipeline.config.field_path import FieldPath, Step, parse_path
 from pipeline.config.incremental import IncrementalConfig
 from pipeline.config.place import ROWS, SourcePlace
-from pipeline.config.rules import Filters, Rules, problems_between, problems_of_rules
+from pipeline.config.rules import (
+    Filters,
+    Rules,
+    problems_between,
+    problems_of_rules,
+    problems_of_units,
+)
 from pipeline.config.section import Count, Name, Section
 
 __all__ = ["ColumnConfig", "IngestConfig", "SourceConfig"]
@@ -141,11 +147,8 @@ class SourceConfig(SourcePlace):
     @model_validator(mode="after")
     def _rules_fit_the_columns(self) -> SourceConfig:
         problems = problems_of_rules(self.rules, self.columns)
-        if self.incremental and (self.rules or self.filters):
-            problems.append(
-                "filters and rules are for sources that are read as a whole; remove "
-                "them, or incremental"
-            )
+        if self.incremental:
+            problems += problems_of_units(self.rules)
         if problems:
             raise ValueError("; ".join(problems))
         return self

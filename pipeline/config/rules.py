@@ -251,6 +251,8 @@ AnyRule = (
     | FreshRule
     | LikeLastRunRule
 )
+RowAloneRule = ConditionRule | CompleteRule
+"""Rules that look at one row alone: what they count in parts of a table adds up."""
 Rule = Annotated[AnyRule, Field(discriminator="kind")]
 Rules = dict[Name, Rule]
 FeatureRule = Annotated[
@@ -291,6 +293,21 @@ def problems_of_rules(rules: Mapping[str, AnyRule], columns: Mapping[str, _Colum
         if not unknown:
             problems += [f"rules.{name}: {p}" for p in _problems_of_types(rule, columns)]
     return problems
+
+
+def problems_of_units(rules: Mapping[str, AnyRule]) -> list[str]:
+    """Why rules cannot be checked on a source that is read unit by unit, one line each."""
+    unique = (
+        "unique compares rows of all files, and with incremental only new ones are read; make "
+        "its columns the source's key, or a unique rule of preprocess.rules, or remove incremental"
+    )
+    foreign_key = (
+        "foreign_key of rows that were read before would change with the source that it refers "
+        "to, and with incremental only new rows are read; join that source in a step and set a "
+        "condition in preprocess.rules, or remove incremental"
+    )
+    why = {UniqueRule: unique, ForeignKeyRule: foreign_key}
+    return [f"rules.{name}: {why[type(rule)]}" for name, rule in rules.items() if type(rule) in why]
 
 
 def problems_between(sources: Mapping[str, _Source]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from pyspark.sql import DataFrame
@@ -16,6 +16,7 @@ from pipeline.dataprep.quarantine import Reason
 from pipeline.dataprep.verdict import Example
 from pipeline.store.objects import with_uris
 
+_Name = TypeVar("_Name")
 Place = tuple[str, int]
 """(file's URI, first byte of its part)."""
 
@@ -36,14 +37,26 @@ def examples_of(
             which takes no parsing.
         first_row: the number of a file's first row: 0 where that is a header.
     """
-    found = {r.rule: Example(r.value, r.file, r.row) for r in reasons}
+    return examples_of_reasons(reasons) | examples_at(first, raw, first_row)
+
+
+def examples_of_reasons(reasons: Sequence[Reason]) -> dict[str, Example]:
+    """The first row that was set aside, by rule."""
+    return {r.rule: Example(r.value, r.file, r.row) for r in reasons}
+
+
+def examples_at(
+    first: Mapping[_Name, Mapping[str, Any]], raw: DataFrame, first_row: int
+) -> dict[_Name, Example]:
+    """The rows at some places, as ``examples_of`` is given them."""
     unnumbered = any("_row" not in place for place in first.values())
     offsets = _offsets(raw, first_row) if unnumbered else {}
-    for rule, place in first.items():
+    found = {}
+    for name, place in first.items():
         offset = offsets.get((place["_file"], place["_block"]), 0)
         row = place.get("_row", place["_line"] + offset)
         path = unquote(re.sub("^file:/*", "/", place["_file"]))  # a table's place has no scheme
-        found[rule] = Example(place[VALUE], with_uris(path), row)
+        found[name] = Example(place[VALUE], with_uris(path), row)
     return found
 
 

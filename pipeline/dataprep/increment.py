@@ -21,12 +21,21 @@ from pipeline.config.ingest import SourceConfig
 from pipeline.dataprep.assemble import assemble
 from pipeline.dataprep.drift import Drift
 from pipeline.dataprep.empty_columns import empty_columns
-from pipeline.dataprep.ingest import SourceResult, refuse, write_source
-from pipeline.dataprep.judge_key import judge_key
-from pipeline.dataprep.measure import TableStatistics
+from pipeline.dataprep.ingest import (
+    SourceResult,
+    check_accounts,
+    newest_of,
+    refuse,
+    write_source,
+)
+from pipeline.dataprep.judge_units import judge_units
+from pipeline.dataprep.last_runs import LastRun
 from pipeline.dataprep.quarantine import count_reasons
-from pipeline.dataprep.read_units import UnitReader, without_key
+from pipeline.dataprep.read_lines import escape_glob
+from pipeline.dataprep.read_units import UnitReader, unit_source
 from pipeline.dataprep.rework import Rework
+from pipeline.dataprep.rules import Parent
+from pipeline.dataprep.schema import source_rules
 from pipeline.dataprep.units import (
     RawUnit,
     batches,
@@ -37,10 +46,10 @@ from pipeline.dataprep.units import (
     shown_path,
     what_shapes,
 )
-from pipeline.errors import ConfigError, DataRefused, StageFailed
+from pipeline.errors import ConfigError, DataRefused
 from pipeline.store.corrections import Correction
 from pipeline.store.days import Days, partition_days
-from pipeline.store.units import BAD, GOOD, Unit, UnitRecord, UnitStore, link, way
+from pipeline.store.units import BAD, GOOD, Unit, UnitRecord, UnitStore, added, link, way
 
 Note = Callable[..., None]
 """Called with the name of an event and its details."""
@@ -117,20 +126,27 @@ def ingest_increment(
     good_path: Path,
     bad_path: Path,
     note: Note,
+    parents: Mapping[str, Parent] | None = None,
+    last: Sequence[LastRun] = (),
 ) -> tuple[SourceResult, UnitsUsed]:
     """Read what is new or has changed of a source, and write all of its rows.
 
+    Args:
+        parents, last: as ``ingest_source`` is given them.
+
     Raises:
+        ConfigError: corrected rows wait for a source with filters or rules.
         DataRefused: as ``ingest_source`` does; a closed partition has late files.
         StageFailed: a file changed while it was read. Finished units are kept, whatever happens.
     """
+    _refuse_corrections(source, name, given)
     ingest = _Ingest(spark, source, name, given, note)
     units = ingest.units()
     rework = Rework(spark, ingest.alone, name, source.key, given.store, ingest.how)
     named = partial(shown_path, root=given.root)
     final, corrections = rework.corrected(units, given.corrections, named)
     final = rework.unique(final, corrections)
-    result = _put_together(name, source, final, good_path, bad_path)
+    result = _put_together(spark, name, source, final, good_path, bad_path, parents or {}, last)
     result = replace(result, drift=sum(ingest.drifts, Drift()))
     used = UnitsUsed(
         units={unit.record.name: unit.key for unit in units},
@@ -164,12 +180,7 @@ def ingest_corrected(
         ConfigError: the source has filters or rules.
         DataRefused, StageFailed: as ``ingest_source`` does.
     """
-    if source.filters or source.rules:
-        raise ConfigError(
-            f"source {name}: {len(given.corrections):,} corrected rows wait for a source that has "
-            "filters or rules, which cannot take them",
-            hint="correct the rows in the raw files, and remove the corrections",
-        )
+    _refuse_corrections(source, name, given)
     with given.store.working_folder() as work:
         good, bad = work / GOOD, work / BAD
         found, _ = write_source(spark, source, name, list(given.files), good, bad)
@@ -177,10 +188,10 @@ def ingest_corrected(
         rows = {file: 0 for file in given.files} | {max(given.files): found.rows_out}
         counts = (found.rows_in, found.rows_out, found.rows_quarantined)
         whole = given.store.keep("whole", work, UnitRecord(name, *counts, good_rows=rows))
-    rework = Rework(spark, without_key(source), name, source.key, given.store, "whole")
+    rework = Rework(spark, unit_source(source), name, source.key, given.store, "whole")
     units, used = rework.corrected([whole], given.corrections, partial(shown_path, root=given.root))
     units = rework.unique(units, used) if used else units
-    result = _put_together(name, source, units, good_path, bad_path)
+    result = _put_together(spark, name, source, units, good_path, bad_path, {}, ())
     return replace(result, drift=found.drift), len(used)
 
 
@@ -200,7 +211,7 @@ class _Ingest:
     def __post_init__(self) -> None:
         assert self.source.incremental is not None
         self.plan: IncrementalConfig = self.source.incremental
-        self.alone = without_key(self.source)
+        self.alone = unit_source(self.source)
         self.settings = {**what_shapes(self.given.section), **self.given.code}
         self.how = way(self.settings)
 
@@ -238,7 +249,7 @@ class _Ingest:
         store = self.given.store
         for other in store.of_same_files(unit.key):
             settings = store.settings_of(other.key)
-            clean = other.record.rows_in == other.record.rows_out
+            clean = not other.record.rows_quarantined
             if clean and settings and only_relaxes(settings, self.settings):
                 with store.working_folder() as work:
                     for file in other.good:
@@ -248,8 +259,9 @@ class _Ingest:
 
     def _read(self, units: Sequence[RawUnit], kept: dict[str, Unit]) -> None:
         ordered = bool(self.source.key) and self.source.multiline
+        rules = source_rules(self.spark, self.alone, self.name, ())
         reader = UnitReader(
-            self.spark, self.alone, self.name, self.given.store, ordered, self.drifts
+            self.spark, self.alone, self.name, rules, self.given.store, ordered, self.drifts
         )
         for batch in batches(units):
             kept.update((unit.key, unit) for unit in reader.read(batch))
@@ -313,29 +325,46 @@ def _files_of(key: str) -> str:
     return key.partition("-")[0]
 
 
-def _put_together(
-    name: str, source: SourceConfig, units: Sequence[Unit], good_path: Path, bad_path: Path
-) -> SourceResult:
-    records = [unit.record for unit in units]
-    rows_in = sum(record.rows_in for record in records)
-    rows_out = sum(record.rows_out for record in records)
-    quarantined = sum(record.rows_quarantined for record in records)
-    if rows_in != rows_out + quarantined:
-        raise StageFailed(
-            f"source {name}: {rows_in:,} rows read, but {rows_out:,} kept and "
-            f"{quarantined:,} quarantined"
+def _refuse_corrections(source: SourceConfig, name: str, given: Increment) -> None:
+    if given.corrections and (source.filters or source.rules):
+        raise ConfigError(
+            f"source {name}: {len(given.corrections):,} corrected rows wait for a source that has "
+            "filters or rules, which cannot take them",
+            hint="correct the rows in the raw files, and remove the corrections",
         )
+
+
+def _put_together(
+    spark: SparkSession,
+    name: str,
+    source: SourceConfig,
+    units: Sequence[Unit],
+    good_path: Path,
+    bad_path: Path,
+    parents: Mapping[str, Parent],
+    last: Sequence[LastRun],
+) -> SourceResult:
+    total = added([unit.record for unit in units])
+    dropped = {by: total.dropped.get(by, 0) for by in source.filters}
     reasons = count_reasons(assemble(units, good_path, bad_path))
-    counts = {reason.name: reason.count for reason in reasons}
-    statistics = TableStatistics(rows_out, {})
+    rules, statistics = judge_units(
+        source_rules(spark, source, name, parents),
+        total,
+        reasons,
+        lambda: spark.read.parquet(escape_glob(str(good_path))),
+        last,
+        partial(newest_of, parents),
+    )
     result = SourceResult(
-        rows_in,
-        rows_out,
-        quarantined,
-        counts,
+        total.rows_in,
+        total.rows_out,
+        total.rows_quarantined,
+        {reason.name: reason.count for reason in reasons},
+        rows_dropped=dropped,
         empty_columns=empty_columns(sorted(good_path.glob("*.parquet"))),
-        rules=judge_key(source.key, statistics, reasons),
+        rules=rules,
         statistics=statistics,
     )
+    check_accounts(name, result)
     refuse(name, source, result, reasons)
     return result

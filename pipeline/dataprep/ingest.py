@@ -31,6 +31,7 @@ from pipeline.dataprep.examples import examples_of
 from pipeline.dataprep.headers import open_raw
 from pipeline.dataprep.key_hashes import repeated_hashes
 from pipeline.dataprep.last_runs import LastRun
+from pipeline.dataprep.marks import is_marked, marks
 from pipeline.dataprep.measure import (
     TableStatistics,
     aggregates,
@@ -78,8 +79,9 @@ class SourceResult:
     statistics: TableStatistics | None = None
 
 
-Ingest = Callable[[Path, Path], SourceResult]
-"""Called with the folders for good and for broken rows."""
+Ingest = Callable[[Path, Path, Mapping[str, Parent], Sequence[LastRun]], SourceResult]
+"""Called with the folders for good and for broken rows, and as ``ingest_source`` is with what
+rules refer to."""
 
 
 def ingest_source(
@@ -122,6 +124,7 @@ def write_source(
     keep: Sequence[str] = (),
     parents: Mapping[str, Parent] | None = None,
     last: Sequence[LastRun] = (),
+    marked: bool = False,
 ) -> tuple[SourceResult, list[Reason]]:
     """As ``ingest_source``, of files that may be a part of a source: any number may be broken.
 
@@ -132,6 +135,8 @@ def write_source(
     Args:
         keep: columns besides the declared ones that the good rows are written with, such as
             ``read.POSITION``.
+        marked: write with the good rows those that filters and rules have taken out, and
+            ``marks.marks`` of all; rules are then not judged, for the rows are of several parts.
     """
     prepare_session(spark)
     parents = parents or {}
@@ -140,15 +145,15 @@ def write_source(
     with _unreadable_files_named(name, source, files):
         opened = open_source(spark, source, name, files)
         raw = opened.frame
-        columns = [*source.columns, *keep]
+        columns = [*source.columns, *keep, *(marks(rules) if marked else ())]
         enforced = enforce(raw, source, rules, parents, all_unique=True)
-        counts, good_files = _write_good(enforced, columns, rules, good_path)
+        counts, good_files = _write_good(enforced, columns, rules, good_path, marked)
         if _has_repeats(good_files, rules):
             _log.info("source %s: values that must be unique stand in several rows", name)
             for file in good_files:
                 file.unlink()
             enforced = enforce(raw, source, rules, parents)
-            counts, good_files = _write_good(enforced, columns, rules, good_path)
+            counts, good_files = _write_good(enforced, columns, rules, good_path, marked)
         headers = len(files) if source.has_header else 0  # they count as broken rows
         if counts["headers"] < headers:
             raise DataRefused(
@@ -160,19 +165,20 @@ def write_source(
         shares = shares_of(lambda: spark.read.parquet(escape_glob(str(good_path))), rules)
         measured = read_measures(counts, rules, shares)
         reasons = count_reasons(bad_files)
-        examples = examples_of(measured.first, reasons, raw, 0 if source.has_header else 1)
+        first = {} if marked else measured.first
+        examples = examples_of(first, reasons, raw, 0 if source.has_header else 1)
     result = SourceResult(
         rows_in,
-        count_rows(good_files),
+        measured.statistics.rows if marked else count_rows(good_files),
         count_rows(bad_files),
         {reason.name: reason.count for reason in reasons},
         opened.drift,
         measured.dropped,
         empty_columns(good_files),
-        judge(rules, measured, examples, last, partial(_newest, parents)),
+        [] if marked else judge(rules, measured, examples, last, partial(newest_of, parents)),
         measured.statistics,
     )
-    _check_accounts(name, result)
+    check_accounts(name, result)
     return result, reasons
 
 
@@ -208,11 +214,11 @@ def ingest_all(
 
     def ingest(name: str) -> SourceResult:
         good, bad = Path(folder) / name, Path(folder) / "quarantine" / name
-        if otherwise and name in otherwise:
-            return otherwise[name](good, bad)
         found = {other: parent(other) for other in parents_of(sources[name].rules)}
         parents = {other: made for other, made in found.items() if made is not None}
         files, earlier = files_by_source[name], (last or {}).get(name, ())
+        if otherwise and name in otherwise:
+            return otherwise[name](good, bad, parents, earlier)
         return ingest_source(spark, sources[name], name, files, good, bad, parents, earlier)
 
     with ThreadPoolExecutor(max(threads, 1), thread_name_prefix="ingest") as pool:
@@ -239,7 +245,7 @@ def _raise_together(errors: Sequence[BaseException | None]) -> None:
 
 
 def _write_good(
-    enforced: DataFrame, columns: list[str], rules: TableRules, path: str | Path
+    enforced: DataFrame, columns: list[str], rules: TableRules, path: str | Path, marked: bool
 ) -> tuple[dict[str, Any], list[Path]]:
     """Write the good rows; count all rows, the broken ones and the headers in the same pass.
 
@@ -254,7 +260,8 @@ def _write_good(
         F.count_if("_is_header").alias("headers"),
         *aggregates(rules, (*POSITION, "_row")),
     )
-    files = write_parts(observed.filter(is_good()).select(*columns), path)
+    rows = is_marked(rules) if marked else is_good()
+    files = write_parts(observed.filter(rows).select(*columns), path)
     return counts.get, files
 
 
@@ -288,12 +295,18 @@ def _write_bad(
     return [file]
 
 
-def _newest(parents: Mapping[str, Parent], reference: str) -> datetime | None:
+def newest_of(parents: Mapping[str, Parent], reference: str) -> datetime | None:
+    """The newest value of ``source.column``."""
     source, _, column = reference.partition(".")
     return newest_in(parents[source].frame, column)
 
 
-def _check_accounts(name: str, result: SourceResult) -> None:
+def check_accounts(name: str, result: SourceResult) -> None:
+    """Every row of a source has come out, is quarantined or dropped.
+
+    Raises:
+        StageFailed: the numbers do not add up.
+    """
     dropped = sum(result.rows_dropped.values())
     if result.rows_in != result.rows_out + result.rows_quarantined + dropped:
         raise StageFailed(

@@ -164,6 +164,18 @@ def _shares(good: DataFrame, name: str) -> dict[str, float]:
     return {row["value"]: row["rows"] / total for row in top}
 
 
+def measure_rows(good: DataFrame, rules: TableRules) -> Measures:
+    """What rules over a table as a whole ask for, of rows that have come out.
+
+    Args:
+        rules: none that counts rows.
+    """
+    none_set_aside = (F.lit(False).alias("_broken"), F.lit(None).cast("string").alias(DROPPED))
+    row = good.select("*", *none_set_aside).agg(*aggregates(rules, ())).first()
+    assert row is not None
+    return read_measures(row.asDict(), rules, shares_of(lambda: good, rules))
+
+
 def newest_in(frame: DataFrame, column: str) -> datetime | None:
     """The newest value of a date or time, in UTC."""
     newest = F.max(f"`{column}`").cast("timestamp")

@@ -110,7 +110,7 @@ def with_row_numbers(bad: DataFrame, raw: DataFrame, *, first_row: int) -> DataF
 def count_reasons(files: Sequence[Path]) -> list[Reason]:
     """Count the reasons in written quarantine files, the most frequent first."""
     counts: Counter[tuple[str, str]] = Counter()
-    first: dict[tuple[str, str], tuple[str | None, str, int]] = {}
+    first: dict[tuple[str, str], tuple[str, int, str | None]] = {}
     for file in files:
         with pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(columns=["file", "row", "reasons"]):
@@ -118,9 +118,11 @@ def count_reasons(files: Sequence[Path]) -> list[Reason]:
                     for reason in record["reasons"]:
                         key = (reason["rule"], reason["column"] or "")
                         counts[key] += 1
-                        first.setdefault(key, (reason["value"], record["file"], record["row"]))
+                        found = (record["file"], record["row"], reason["value"])
+                        if key not in first or found[:2] < first[key][:2]:
+                            first[key] = found
     reasons = [
         Reason(rule, column, counts[rule, column], value, file, row)
-        for (rule, column), (value, file, row) in first.items()
+        for (rule, column), (file, row, value) in first.items()
     ]
     return sorted(reasons, key=lambda reason: (-reason.count, reason.name))

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from pipeline.config.ingest import SourceConfig
+from pipeline.config.rules import RowAloneRule
 from pipeline.dataprep.drift import Drift
 from pipeline.dataprep.ingest import SourceResult, write_source
+from pipeline.dataprep.marks import count_marks, first_of, without_marks
 from pipeline.dataprep.parts import write_parts
 from pipeline.dataprep.read import POSITION
-from pipeline.dataprep.split_units import days_in, split_units
+from pipeline.dataprep.rules import TableRules
+from pipeline.dataprep.split_units import Counts, days_in, split_units
 from pipeline.dataprep.units import RawUnit, batches, is_big
+from pipeline.dataprep.verdict import RuleResult
 from pipeline.errors import StageFailed
 from pipeline.store.days import Days
 from pipeline.store.fingerprint import sha256_files
-from pipeline.store.units import BAD, GOOD, Unit, UnitRecord, UnitStore
+from pipeline.store.units import BAD, GOOD, RuleCount, Unit, UnitRecord, UnitStore, added
 
 Made = tuple[Path, UnitRecord]
 """A folder with ``good/`` and ``quarantine/``, and its record but for the files."""
 
 
-def without_key(source: SourceConfig) -> SourceConfig:
-    """A source whose key is looked for later; what is in it must not be null all the same."""
+def unit_source(source: SourceConfig) -> SourceConfig:
+    """A source as its units are read: without what is about all of its rows together.
+
+    Its key is looked for later; what is in it must not be null all the same.
+    """
     columns = {
         name: column.model_copy(update={"nullable": False}) if name in source.key else column
         for name, column in source.columns.items()
     }
-    return source.model_copy(update={"columns": columns, "key": ()})
+    rules = {n: rule for n, rule in source.rules.items() if isinstance(rule, RowAloneRule)}
+    return source.model_copy(update={"columns": columns, "key": (), "rules": rules})
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,8 @@ class UnitReader:
     """Reads units of one source, and keeps them.
 
     Attributes:
-        source: without its key.
+        source: as ``unit_source`` gives it.
+        rules: its filters and rules.
         ordered: whether Spark must sort the rows of a big file to have them as they stand in it.
         drifts: takes the drift of the files that are read.
     """
@@ -47,6 +56,7 @@ class UnitReader:
     spark: SparkSession
     source: SourceConfig
     name: str
+    rules: TableRules
     store: UnitStore
     ordered: bool
     drifts: list[Drift]
@@ -65,11 +75,17 @@ class UnitReader:
     def _small(self, units: Sequence[RawUnit], work: Path) -> list[Made]:
         files = [file for unit in units for file in unit.files]
         good, bad = work / "good", work / "bad"
+        ruled = bool(self.rules.filters or self.rules.rules)
         result, _ = write_source(
-            self.spark, self.source, self.name, files, good, bad, keep=POSITION
+            self.spark, self.source, self.name, files, good, bad, keep=POSITION, marked=ruled
         )
         self.drifts.append(result.drift)
-        made = list(split_units(units, good, bad, work / "units", self._days_of))
+        rows = pq.read_table(good)
+        counts: Counts = {}
+        if ruled:
+            rows = without_marks(rows, self.rules)
+            counts = count_marks(self.spark, good, self.rules, self.source, self.name, files)
+        made = list(split_units(units, rows, bad, work / "units", self._days_of, counts))
         self._check(result, [record for _, record in made])
         return made
 
@@ -90,7 +106,7 @@ class UnitReader:
                 records.append(record)
                 for below in (GOOD, BAD):
                     _move_parts(part / below, target / below)
-        return target, _added(records)
+        return target, added(records)
 
     def _file(self, piece: RawUnit, work: Path) -> Made:
         """A big file as Spark writes it, side by side."""
@@ -115,6 +131,8 @@ class UnitReader:
             result.rows_in,
             result.rows_out,
             result.rows_quarantined,
+            dropped=result.rows_dropped,
+            rules={rule.name: _count(rule) for rule in result.rules},
             good_rows={file: result.rows_out},
             days=days,
         )
@@ -125,25 +143,18 @@ class UnitReader:
         return self.source.incremental.column if self.source.incremental else None
 
     def _check(self, result: SourceResult, records: Sequence[UnitRecord]) -> None:
-        added = _added(records)
-        if (added.rows_in, added.rows_out) != (result.rows_in, result.rows_out):
+        total = added(records)
+        if (total.rows_in, total.rows_out) != (result.rows_in, result.rows_out):
             raise StageFailed(
                 f"source {self.name}: {result.rows_in:,} rows read, but its units have "
-                f"{added.rows_in:,}",
+                f"{total.rows_in:,}",
                 hint="a file changed while it was read; run again",
             )
 
 
-def _added(records: Sequence[UnitRecord]) -> UnitRecord:
-    """The record of units together."""
-    return replace(
-        records[0],
-        rows_in=sum(record.rows_in for record in records),
-        rows_out=sum(record.rows_out for record in records),
-        rows_quarantined=sum(record.rows_quarantined for record in records),
-        good_rows={file: n for record in records for file, n in record.good_rows.items()},
-        days=tuple(sorted({days for record in records for days in record.days})),
-    )
+def _count(rule: RuleResult) -> RuleCount:
+    shown = None if rule.level == "quarantine" else first_of(rule.example)
+    return RuleCount(rule.checked, rule.broken or 0, shown)
 
 
 def _move_parts(source: Path, target: Path) -> None:

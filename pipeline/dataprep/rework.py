@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 
 from pipeline.config.ingest import SourceConfig
 from pipeline.dataprep.assemble import QUARANTINE, places_of, read_quarantine
+from pipeline.dataprep.incomplete import count_incomplete
 from pipeline.dataprep.parts import write_parts
 from pipeline.dataprep.replay import Named, Replayed, applicable, judge
 from pipeline.dataprep.split_units import PART, write_rows
@@ -40,7 +41,7 @@ class Rework:
     """One source, and where its units are kept.
 
     Attributes:
-        source: the source without its key, as units are read.
+        source: the source as ``unit_source`` gives it.
         name: its name.
         key: the columns that are unique together in all of its rows; may be none.
         how: the half of its units' keys that says how they were read.
@@ -87,7 +88,7 @@ class Rework:
                 places = {at: t for unit in missing for at, t in repeated[unit.key].keys.items()}
                 aside = self._duplicates(places, corrections, work)
                 for unit in missing:
-                    made = _without(unit, repeated[unit.key], aside, work / unit.key)
+                    made = self._without(unit, repeated[unit.key], aside, work / unit.key)
                     kept[names[unit.key]] = self.store.keep(names[unit.key], *made)
         return [kept[names[unit.key]] if unit.key in names else unit for unit in units]
 
@@ -135,6 +136,36 @@ class Rework:
             found |= zip(sorted(raw), rows.to_pylist(), strict=True)
         return found
 
+    def _without(
+        self,
+        unit: Unit,
+        repeated: Repeated,
+        aside: Mapping[Place, dict[str, Any]],
+        work: Path,
+    ) -> tuple[Path, UnitRecord]:
+        start = 0
+        for number, file in enumerate(unit.good):
+            table = pq.read_table(file)
+            numbers = pa.array(range(start, start + table.num_rows), pa.int64())
+            again = pc.is_in(numbers, pa.array(repeated.rows, pa.int64()))
+            write_rows(table.filter(pc.invert(again)), work / GOOD / f"part-{number:05d}.parquet")
+            start += table.num_rows
+        rows = pa.Table.from_pylist([aside[at] for at in repeated.keys], QUARANTINE)
+        both = pa.concat_tables([read_quarantine(unit.bad), rows])
+        _write_quarantine(both, work)
+        fewer = Counter(file for is_corrected, file, _ in repeated.keys if not is_corrected)
+        incomplete = count_incomplete(
+            self.spark, self.source, self.name, unit.record, repeated.keys
+        )
+        return work, replace(
+            unit.record,
+            rows_out=unit.record.rows_out - len(repeated.rows),
+            rows_quarantined=both.num_rows,
+            rules=unit.record.rules | incomplete,
+            good_rows={file: n - fewer[file] for file, n in unit.record.good_rows.items()},
+            corrected=tuple(at for at in unit.record.corrected if (True, *at) not in repeated.keys),
+        )
+
 
 def _applicable(unit: Unit, corrections: Sequence[Correction], named: Named) -> Corrections:
     files = {named(file) for file in unit.record.good_rows}
@@ -151,29 +182,6 @@ def _of_rows(found: Replayed, corrections: Corrections) -> Replayed:
         found.good.filter(pa.array(own, pa.bool_())),
         [at for at in found.good_at if at in corrections],
         found.bad.filter(pa.array([at in corrections for at in places_of(found.bad)], pa.bool_())),
-    )
-
-
-def _without(
-    unit: Unit, repeated: Repeated, aside: Mapping[Place, dict[str, Any]], work: Path
-) -> tuple[Path, UnitRecord]:
-    start = 0
-    for number, file in enumerate(unit.good):
-        table = pq.read_table(file)
-        numbers = pa.array(range(start, start + table.num_rows), pa.int64())
-        again = pc.is_in(numbers, pa.array(repeated.rows, pa.int64()))
-        write_rows(table.filter(pc.invert(again)), work / GOOD / f"part-{number:05d}.parquet")
-        start += table.num_rows
-    rows = pa.Table.from_pylist([aside[at] for at in repeated.keys], QUARANTINE)
-    both = pa.concat_tables([read_quarantine(unit.bad), rows])
-    _write_quarantine(both, work)
-    fewer = Counter(file for is_corrected, file, _ in repeated.keys if not is_corrected)
-    return work, replace(
-        unit.record,
-        rows_out=unit.record.rows_out - len(repeated.rows),
-        rows_quarantined=both.num_rows,
-        good_rows={file: n - fewer[file] for file, n in unit.record.good_rows.items()},
-        corrected=tuple(at for at in unit.record.corrected if (True, *at) not in repeated.keys),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,9 +15,11 @@ import pyarrow.parquet as pq
 from pipeline.dataprep.read import POSITION
 from pipeline.dataprep.units import RawUnit
 from pipeline.store.days import Days
-from pipeline.store.units import BAD, GOOD, UnitRecord
+from pipeline.store.units import BAD, GOOD, RuleCount, UnitRecord, added
 
 PART = "part-00000.parquet"
+Counts = Mapping[str, tuple[dict[str, int], dict[str, RuleCount]]]
+"""Of each file: rows that filters have dropped, and what rules have found, by name."""
 
 
 def path_of(uri: str) -> str:
@@ -25,20 +28,27 @@ def path_of(uri: str) -> str:
 
 
 def split_units(
-    units: Sequence[RawUnit], good: Path, bad: Path, folder: Path, days_of: str | None
+    units: Sequence[RawUnit],
+    good: pa.Table,
+    bad: Path,
+    folder: Path,
+    days_of: str | None,
+    counts: Counts,
 ) -> Iterator[tuple[Path, UnitRecord]]:
     """Write ``folder/<n>/good`` and ``folder/<n>/quarantine`` for each unit.
 
     Args:
-        good, bad: folders of Parquet files: the good rows with ``_file, _block, _line``, and the
-            quarantine.
+        good: the good rows, with ``read.POSITION``.
+        bad: a folder of Parquet files: the quarantine.
         days_of: the column that holds the day, of sources that are partitioned by one.
+        counts: as ``count_marks`` gives them.
 
     Yields:
         Each unit's folder and its record but for the files. The bytes depend on the unit alone,
         and not on those that it was read with.
     """
-    rows, files = _in_order(pq.read_table(good))
+    rows, files = _in_order(good)
+    by_path = {path_of(uri): found for uri, found in counts.items()}
     broken = pq.read_table(bad).sort_by([("file", "ascending"), ("row", "ascending")])
     for number, unit in enumerate(units):
         own = [files[file] for file in unit.files if file in files]
@@ -48,9 +58,11 @@ def split_units(
         write_rows(table, work / GOOD / PART)
         if aside.num_rows:
             write_rows(aside, work / BAD / PART)
-        record = UnitRecord(
-            unit.name,
-            rows_in=table.num_rows + aside.num_rows,
+        ruled = [by_path[file] for file in unit.files if file in by_path]
+        total = added([UnitRecord(unit.name, 0, 0, 0, *found) for found in ruled or [({}, {})]])
+        record = replace(
+            total,
+            rows_in=table.num_rows + aside.num_rows + sum(total.dropped.values()),
             rows_out=table.num_rows,
             rows_quarantined=aside.num_rows,
             good_rows={file: files[file][1] if file in files else 0 for file in unit.files},

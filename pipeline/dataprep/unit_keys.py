@@ -21,7 +21,8 @@ from pipeline.dataprep.key_hashes import hashes_of, repeated_hashes
 from pipeline.dataprep.quarantine import path_column, quarantine_table
 from pipeline.dataprep.raw_rows import MAX_VALUE_CHARS
 from pipeline.dataprep.read import read_source
-from pipeline.dataprep.schema import enforce
+from pipeline.dataprep.rules import TableRules, is_good
+from pipeline.dataprep.schema import enforce, source_rules
 from pipeline.store.units import Unit
 
 Place = tuple[bool, str, int]
@@ -112,7 +113,7 @@ def quarantined_duplicates(
     """Read good rows of raw files again, for the quarantine: their text, file and row.
 
     Args:
-        source: without its key, as the units were read.
+        source: as ``unit_source`` gives it.
         places: of rows that were not corrected.
 
     Returns:
@@ -121,14 +122,9 @@ def quarantined_duplicates(
     wanted = spark.createDataFrame(
         [(file, number) for _, file, number in places], "_path string, _number long"
     )
-    raw = read_source(spark, source, name, sorted({file for _, file, _ in places}))
-    of_file = Window.partitionBy("_file").orderBy("_block", "_line", "_item")
-    good = enforce(raw, source).filter("not _broken")
-    numbered = good.select(
-        "*",
-        path_column("_file").alias("_path"),
-        (F.row_number().over(of_file) - 1).alias("_number"),
-    )
+    files = sorted({file for _, file, _ in places})
+    raw = read_source(spark, source, name, files)
+    numbered = number_good_rows(raw, source, source_rules(spark, source, name, ()))
     found = numbered.join(F.broadcast(wanted), ["_path", "_number"])
     texts = [F.col(f"`{column}`").cast("string") for column in key]
     reason = F.struct(
@@ -137,4 +133,18 @@ def quarantined_duplicates(
         F.substring(F.concat_ws(",", *texts), 1, MAX_VALUE_CHARS).alias("value"),
     )
     marked = found.withColumn("_reasons", F.array(reason))
-    return quarantine_table(marked.select(*good.columns), raw, name, source)
+    return quarantine_table(marked, raw, name, source)
+
+
+def number_good_rows(raw: DataFrame, source: SourceConfig, rules: TableRules) -> DataFrame:
+    """The good rows of raw files, each with its file in ``_path`` and its ``_number`` there."""
+    of_file = Window.partitionBy("_file").orderBy("_block", "_line", "_item")
+    return (
+        enforce(raw, source, rules)
+        .filter(is_good())
+        .select(
+            "*",
+            path_column("_file").alias("_path"),
+            (F.row_number().over(of_file) - 1).alias("_number"),
+        )
+    )

@@ -19,6 +19,8 @@ BATCH_FILES = 2_000
 
 _SHAPE_NO_ROW = ("path", "max_quarantined_share", "description", "incremental", "corrections")
 _DESCRIBE_COLUMN = ("unit", "description")
+_ROW_ALONE = ("condition", "complete")
+_JUDGE_RULE = ("description", "max_share", "max_rows")
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,15 @@ def what_shapes(section: Mapping[str, Any]) -> dict[str, Any]:
         name: {key: value for key, value in column.items() if key not in _DESCRIBE_COLUMN}
         for name, column in section["columns"].items()
     }
+    rules = [
+        [name, {key: value for key, value in rule.items() if key not in _JUDGE_RULE}]
+        for name, rule in section["rules"].items()
+        if rule["kind"] in _ROW_ALONE
+    ]
+    # As lists, for their order matters: a row is counted by the first filter that drops it.
+    ordered = {"filters": [list(item) for item in section["filters"].items()], "rules": rules}
     by = section["incremental"] or {}
-    return kept | {"columns": columns, "days_of": by.get("column")}
+    return kept | ordered | {"columns": columns, "days_of": by.get("column")}
 
 
 def only_relaxes(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

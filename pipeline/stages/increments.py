@@ -18,6 +18,8 @@ from pipeline.dataprep.increment import (
     ingest_increment,
 )
 from pipeline.dataprep.ingest import Ingest, SourceResult
+from pipeline.dataprep.last_runs import LastRun
+from pipeline.dataprep.rules import Parent
 from pipeline.stages.context import StageContext
 from pipeline.store.artifact import published
 from pipeline.store.corrections import Correction, corrections_path, read_corrections
@@ -63,10 +65,12 @@ class Increments:
         corrections: Sequence[Correction],
         good: Path,
         bad: Path,
+        parents: Mapping[str, Parent],
+        last: Sequence[LastRun],
     ) -> SourceResult:
         given = self._given(name, unit_store(self._context, name), corrections)
         spark, note = self._context.engines.spark(), self._context.log.event
-        result, used = ingest_increment(spark, source, name, given, good, bad, note)
+        result, used = ingest_increment(spark, source, name, given, good, bad, note, parents, last)
         self._used[name] = _summary(used)
         kept = len(used.units) - len(used.read)
         note("units", source=name, read=used.read, kept=kept, late=used.late)
@@ -79,6 +83,8 @@ class Increments:
         corrections: Sequence[Correction],
         good: Path,
         bad: Path,
+        _parents: Mapping[str, Parent],
+        _last: Sequence[LastRun],
     ) -> SourceResult:
         given = self._given(name, UnitStore(self._scratch / name), corrections)
         spark = self._context.engines.spark()

@@ -13,7 +13,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,26 @@ def way(settings: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
+class RuleCount:
+    """What a rule over single rows found.
+
+    Attributes:
+        checked, broken: rows that it was checked on, and that break it.
+        first: the first of these, of a rule that does not set them aside: its file, its number
+            there and the value that shows why.
+    """
+
+    checked: int
+    broken: int
+    first: tuple[str, int, str | None] | None = None
+
+    def __add__(self, other: RuleCount) -> RuleCount:
+        places = [count.first for count in (self, other) if count.first is not None]
+        first = min(places, key=lambda place: place[:2], default=None)
+        return RuleCount(self.checked + other.checked, self.broken + other.broken, first)
+
+
+@dataclass(frozen=True)
 class UnitRecord:
     """What a unit says of itself.
 
@@ -51,6 +72,7 @@ class UnitRecord:
         name: the file's path, or the partition's name, as people read it.
         rows_in, rows_out, rows_quarantined: with ``dropped`` the account of its rows.
         dropped: rows that each declared filter took out.
+        rules: what each rule over single rows found.
         good_rows: raw file → its rows in ``good/``, which follow in this order.
         days: the partitions by date that it has rows of; none if it is not partitioned.
         corrected: of its last good rows, the file and row that each was corrected for.
@@ -62,6 +84,7 @@ class UnitRecord:
     rows_out: int
     rows_quarantined: int
     dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+    rules: dict[str, RuleCount] = dataclasses.field(default_factory=dict)
     good_rows: dict[str, int] = dataclasses.field(default_factory=dict)
     days: tuple[Days, ...] = ()
     corrected: tuple[tuple[str, int], ...] = ()
@@ -79,7 +102,31 @@ class UnitRecord:
         )
         corrected = tuple((file, row) for file, row in data.pop("corrected"))
         files = tuple(FileEntry(**entry) for entry in data.pop("files"))
-        return cls(days=days, corrected=corrected, files=files, **data)
+        rules = {
+            name: RuleCount(c["checked"], c["broken"], c["first"] and tuple(c["first"]))
+            for name, c in data.pop("rules").items()
+        }
+        return cls(days=days, corrected=corrected, files=files, rules=rules, **data)
+
+
+def added(records: Sequence[UnitRecord]) -> UnitRecord:
+    """The record of units together, but for their files and corrected rows."""
+    dropped: Counter[str] = Counter()
+    rules: dict[str, RuleCount] = {}
+    for record in records:
+        dropped.update(record.dropped)
+        for name, count in record.rules.items():
+            rules[name] = rules[name] + count if name in rules else count
+    return UnitRecord(
+        records[0].name,
+        rows_in=sum(record.rows_in for record in records),
+        rows_out=sum(record.rows_out for record in records),
+        rows_quarantined=sum(record.rows_quarantined for record in records),
+        dropped=dict(dropped),
+        rules=rules,
+        good_rows={file: n for record in records for file, n in record.good_rows.items()},
+        days=tuple(sorted({days for record in records for days in record.days})),
+    )
 
 
 @dataclass(frozen=True)

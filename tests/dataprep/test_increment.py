@@ -18,6 +18,8 @@ from pipeline.config.ingest import SourceConfig
 from pipeline.dataprep import units
 from pipeline.dataprep.increment import Before, Increment, UnitsUsed, ingest_increment
 from pipeline.dataprep.ingest import SourceResult, ingest_source
+from pipeline.dataprep.last_runs import LastRun
+from pipeline.dataprep.measure import ColumnStatistics, TableStatistics
 from pipeline.errors import DataRefused, StageFailed
 from pipeline.store.days import Days
 from pipeline.store.fingerprint import sha256_file
@@ -28,6 +30,39 @@ HEADER = "id,day,price\n"
 BY_FILE = {"by": "file"}
 BY_DAY = {"by": "partition", "pattern": r"(\d{4}-\d{2}-\d{2})"}
 BY_COLUMN = {"by": "partition", "column": "day"}
+
+
+RULES: dict[str, Any] = {
+    "filters": {"not_five": "id <> 5", "not_three": "price IS NULL OR price <> 3"},
+    "rules": {
+        "cheap": {"kind": "condition", "sql": "price <= 4", "nulls": "break"},
+        "round": {"kind": "condition", "sql": "price = floor(price)", "level": "warn"},
+        "small": {"kind": "condition", "sql": "id < 7", "level": "refuse", "max_share": 0.9},
+        "priced": {"kind": "complete", "columns": ["price", "day"], "level": "warn"},
+        "enough": {"kind": "rows", "min": 99, "level": "warn"},
+        "recent": {
+            "kind": "fresh",
+            "column": "day",
+            "max_age_hours": 24,
+            "as_of": "2026-01-06T00:00:00+00:00",
+            "level": "warn",
+        },
+        "usual": {
+            "kind": "like_last_run",
+            "column": "price",
+            "rows": 0,
+            "mean": 0,
+            "null_share": 0,
+            "distinct": 0,
+            "shares": 0,
+            "level": "warn",
+        },
+    },
+}
+SMALLER = {"cheap": {"kind": "condition", "sql": "price <= 2", "level": "warn"}}
+LAST = LastRun(
+    "earlier", TableStatistics(9, {"price": ColumnStatistics(1, 2.0, 1.0, 3, {"1.5": 0.5})})
+)
 
 
 def source(**changes: Any) -> SourceConfig:
@@ -78,7 +113,7 @@ class Table:
         self.events = []
         result, used = ingest_increment(
             self.spark, settings, "shop", replace(increment, **given), folder / "good",
-            folder / "bad", lambda event, **about: self.events.append(about["units"]),
+            folder / "bad", lambda event, **about: self.events.append(about["units"]), {}, [LAST],
         )  # fmt: skip
         self.before = Before(used.units, used.newest)
         return Ingest(result, used, folder)
@@ -87,7 +122,14 @@ class Table:
         self.count += 1
         folder = self.root / f"out-{self.count}"
         result = ingest_source(
-            self.spark, settings, "shop", list(self.files), folder / "good", folder / "bad"
+            self.spark,
+            settings,
+            "shop",
+            list(self.files),
+            folder / "good",
+            folder / "bad",
+            {},
+            [LAST],
         )
         return Ingest(result, None, folder)
 
@@ -126,11 +168,21 @@ def table(spark: SparkSession, tmp_path: Path) -> Table:
     return Table(spark, tmp_path)
 
 
-@pytest.mark.parametrize("seed", range(3))
+HISTORIES: tuple[dict[str, Any], ...] = (
+    {},
+    {"incremental": BY_DAY},
+    {"incremental": BY_COLUMN, "key": []},
+    RULES,
+    RULES | {"incremental": BY_DAY, "multiline": True},
+    RULES | {"incremental": BY_COLUMN, "key": []},
+)
+
+
+@pytest.mark.parametrize("seed", range(len(HISTORIES)))
 def test_a_history_of_files_ends_with_what_a_full_ingest_makes(table: Table, seed: int) -> None:
     """Files are added, changed and removed; rows are broken, and keys stand in several files."""
     chance = random.Random(seed)
-    how = (source(), source(incremental=BY_DAY), source(incremental=BY_COLUMN, key=[]))[seed]
+    how = source(**HISTORIES[seed])
     names = [f"2026-01-0{n}" for n in range(1, 6)]
     for step in range(2):
         for name in chance.sample(names, 3 if step == 0 else 2):
@@ -144,8 +196,46 @@ def test_a_history_of_files_ends_with_what_a_full_ingest_makes(table: Table, see
         assert incremental.result.rows_quarantined
 
 
+def test_a_changed_rule_is_checked_on_all_rows_and_a_changed_limit_reads_none(
+    table: Table,
+) -> None:
+    table.write(a="1,2026-01-01,1.5\n5,2026-01-01,1\n", b="2,2026-01-01,9\n3,2026-01-01,2\n")
+    first = table.ingest(source(**RULES))
+    assert first.same_as(table.full(source(**RULES)))
+    assert first.result.rows_dropped == {"not_five": 1, "not_three": 0}
+    rules = {rule.name: rule for rule in first.result.rules}
+    assert (rules["cheap"].checked, rules["cheap"].broken) == (3, 1)
+    assert (rules["round"].checked, rules["round"].broken) == (3, 1)
+    example = rules["round"].example
+    assert example and example.file
+    assert (Path(example.file).name, example.row, example.value) == ("a.csv", 1, "1.5")
+
+    priced = RULES["rules"]["priced"] | {"max_rows": 3, "description": "known"}
+    limits = RULES["rules"] | {"priced": priced, "enough": {"kind": "rows", "min": 1}}
+    assert table.ingest(source(**RULES | {"rules": limits})).read == []
+    changed = source(**RULES | {"rules": RULES["rules"] | SMALLER})
+    second = table.ingest(changed)
+    assert second.read == ["a", "b"]
+    assert second.same_as(table.full(changed))
+    filters = dict(reversed(RULES["filters"].items()))  # the first to drop a row counts it
+    assert table.ingest(source(**RULES | {"filters": filters})).read == ["a", "b"]
+
+
+def test_a_row_that_goes_to_the_key_is_not_counted_as_incomplete(table: Table) -> None:
+    rules = {"priced": {"kind": "complete", "columns": ["price"], "max_rows": 9}}
+    table.write(b="1,2026-01-01,\n2,2026-01-01,1\n3,2026-01-01,\n", c="4,2026-01-01,7\n")
+    assert table.ingest(source(rules=rules)).same_as(table.full(source(rules=rules)))
+    table.write(a="1,2026-01-01,5\n")
+    found = table.ingest(source(rules=rules))
+    assert found.read == ["a"]
+    assert found.same_as(table.full(source(rules=rules)))
+    (_, priced) = found.result.rules
+    assert (priced.checked, priced.broken) == (4, 1)
+    assert priced.example and priced.example.row == 3
+
+
 def _some_rows(chance: random.Random, day: str) -> str:
-    prices = ["1.5", "2", "-1", "x", ""]
+    prices = ["1.5", "2", "3", "-1", "x", "", "4.5"]
     return "".join(
         f"{chance.choice([*chance.choices(range(12), k=4), 'no'])},{day},{chance.choice(prices)}\n"
         for _ in range(chance.randint(4, 9))
@@ -199,7 +289,7 @@ def test_big_files_are_read_alone_and_end_the_same(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(units, "BATCH_BYTES", 60)
-    how = source(incremental={"by": "partition", "pattern": r"(\d{4})"}, multiline=True)
+    how = source(incremental={"by": "partition", "pattern": r"(\d{4})"}, multiline=True, **RULES)
     many = "".join(f"{n % 7},2026-01-0{n % 5 + 1},{n if n % 6 else 'x'}\n" for n in range(12))
     table.write(**{"2026_a": many, "2026_b": "20,2026-01-01,1\n", "2027_c": "21,2026-01-01,1\n"})
     assert table.ingest(how).same_as(table.full(how))
@@ -306,6 +396,15 @@ def test_a_path_without_a_date_is_refused(table: Table) -> None:
     table.write(a="1,2026-01-01,1\n")
     with pytest.raises(DataRefused, match=r"raw/a\.csv: .*it does not match"):
         table.ingest(source(incremental=BY_DAY))
+
+
+def test_rules_between_rows_of_several_files_are_refused_with_what_to_do() -> None:
+    rules = {
+        "once": {"kind": "unique", "columns": ["day"]},
+        "known": {"kind": "foreign_key", "columns": ["id"], "references": "other.id"},
+    }
+    with pytest.raises(ValueError, match=r"rules\.once: .*source's key.*rules\.known: .*join"):
+        source(rules=rules)
 
 
 @pytest.mark.parametrize(
