@@ -283,7 +283,9 @@ def _write_bad(
     path: str | Path,
 ) -> list[Path]:
     if broken:
-        bad = enforced.filter("_broken")
+        # Observed, else Spark moves the filter below the rules, and puts what each of them says of
+        # a row into the next one's expression: after a few rules planning takes for ever.
+        bad = enforced.observe(Observation(), F.count("*").alias("rows")).filter("_broken")
         return write_parts(quarantine_table(bad, raw, name, source), path)
     reason = pa.struct([("rule", pa.string()), ("column", pa.string()), ("value", pa.string())])
     fields = [("source", pa.string()), ("file", pa.string()), ("row", pa.int64())]
