@@ -77,10 +77,11 @@ class Nightly:
     root: Path
     rules: Json
 
-    def run(self, name: str, text: str) -> Json:
+    def run(self, name: str, text: str, header: str = "kind,price") -> Json:
         """Publish the artifact of a file; returns what became of its rules, by name."""
-        (self.root / "shop.csv").write_text("kind,price\n" + text)
-        columns = {"kind": {"type": "string"}, "price": {"type": "double"}}
+        (self.root / "shop.csv").write_text(f"{header}\n{text}")
+        types = {"kind": "string", "price": "double"}  # other columns are texts
+        columns = {c: {"type": types.get(c, "string")} for c in header.split(",")}
         shop = {"path": "shop.csv", "columns": columns, "rules": self.rules}
         given = IngestConfig.model_validate_json(json.dumps({"sources": {"shop": shop}}))
         config = PipelineConfig.model_construct(name="shop", root=str(self.root), ingest=given)
@@ -146,3 +147,28 @@ def test_each_run_is_compared_with_the_last_that_was_not_refused(
     assert (fourth["kinds"]["passed"], fourth["kinds"]["compared_with"]) == (False, "two")
     # Made again, it is not compared with itself.
     assert nightly.run("four", rows(120, 20)) == fourth
+
+
+def test_a_column_is_compared_with_the_last_run_that_had_it(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    size: Json = {"kind": "like_last_run", "rows": 0.5}
+    price: Json = {"kind": "like_last_run", "column": "price", "mean": 0.1, "null_share": 0.1}
+    nightly = Nightly(spark, tmp_path, {"size": size, "price": price})
+    nightly.run("one", rows(20, 20))
+
+    nightly.rules = {"size": size}
+    second = nightly.run("two", "a\n" * 40, header="kind")
+    assert (second["size"]["found"], second["size"]["compared_with"]) == (
+        "rows 40, was 40 (+0.0%)", "one",
+    )  # fmt: skip
+
+    nightly.rules = {"size": size, "price": price, "colour": price | {"column": "colour"}}
+    del nightly.rules["colour"]["mean"]
+    text = "".join(f"a,{n % 10},red\n" for n in range(40))
+    third = nightly.run("three", text, header="kind,price,colour")
+    assert third["size"]["compared_with"] == "two"
+    assert third["price"]["compared_with"] == "one"
+    assert third["price"]["found"].startswith("mean 4.5, was 4.5")
+    assert third["colour"]["found"] == "null_share: no earlier run to compare with"
+    assert (third["colour"]["passed"], third["colour"]["compared_with"]) == (True, None)

@@ -232,3 +232,27 @@ def test_objects_of_fsspecs_memory_are_ingested(spark: SparkSession, tmp_path: P
         assert job.plans()[0] == ("run", "t: memory://run/a.csv changed")
     finally:
         memory.rm("/run", recursive=True)
+
+
+def test_examples_of_broken_rules_name_the_object_not_its_copy(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/rules/a b.csv", b"id,day,town,y\n1,2024-01-01,a,1\n2,2024-01-02,a,-2\n")
+    rules = {
+        "low": {"kind": "condition", "sql": "y < 1", "level": "warn"},
+        "paid": {"kind": "condition", "sql": "y > 0"},
+    }
+    try:
+        job = Job(tmp_path, {"path": ["memory://rules/*.csv"], "rules": rules})
+        job.run(Selection(last="ingest"))
+    finally:
+        memory.rm("/rules", recursive=True)
+    made = job.ingested()
+    (bad,) = made["quarantined"]
+    assert bad["file"] == "memory://rules/a b.csv"
+    results = {r["name"]: r["example"] for r in made["metrics"]["sources"]["t"]["rules"]}
+    assert {name: (e["file"], e["row"], e["value"]) for name, e in results.items()} == {
+        "low": ("memory://rules/a b.csv", 1, "1.0"),
+        "paid": ("memory://rules/a b.csv", 2, "-2.0"),
+    }
