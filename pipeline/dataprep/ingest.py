@@ -43,7 +43,7 @@ from pipeline.dataprep.parts import count_rows, write_parts
 from pipeline.dataprep.quarantine import Reason, count_reasons, quarantine_table
 from pipeline.dataprep.read import POSITION, open_source
 from pipeline.dataprep.read_lines import escape_glob
-from pipeline.dataprep.rules import Parent, TableRules, is_good
+from pipeline.dataprep.rules import Parent, TableRules, apply_rules, is_good
 from pipeline.dataprep.schema import enforce, source_rules
 from pipeline.dataprep.session import prepare_session
 from pipeline.dataprep.verdict import RuleResult, judge, refusals
@@ -146,14 +146,20 @@ def write_source(
         opened = open_source(spark, source, name, files)
         raw = opened.frame
         columns = [*source.columns, *keep, *(marks(rules) if marked else ())]
-        enforced = enforce(raw, source, rules, parents, all_unique=True)
-        counts, good_files = _write_good(enforced, columns, rules, good_path, marked)
+        plain = None if keep or marked or not _only_unique(rules) else opened.plain
+        if plain is None:
+            enforced = partial(enforce, raw, source, rules, parents, all_unique=True)
+            counts, good_files = _write_good(enforced(), columns, rules, good_path, marked)
+        else:
+            enforced = partial(enforce, plain.rest, source, rules, parents, all_unique=True)
+            checked = apply_rules(plain.checked, rules, POSITION, parents, all_unique=True)
+            counts, good_files = _write_plain(checked, enforced, columns, rules, Path(good_path))
         if _has_repeats(good_files, rules):
             _log.info("source %s: values that must be unique stand in several rows", name)
             for file in good_files:
                 file.unlink()
-            enforced = enforce(raw, source, rules, parents)
-            counts, good_files = _write_good(enforced, columns, rules, good_path, marked)
+            enforced = partial(enforce, raw, source, rules, parents)
+            counts, good_files = _write_good(enforced(), columns, rules, good_path, marked)
         headers = len(files) if source.has_header else 0  # they count as broken rows
         if counts["headers"] < headers:
             raise DataRefused(
@@ -265,6 +271,32 @@ def _write_good(
     return counts.get, files
 
 
+def _only_unique(rules: TableRules) -> bool:
+    """Whether rules can set aside rows that are read as good only by comparing them."""
+    return len(rules.of_kind(UniqueRule)) == len(rules.rules)
+
+
+def _write_plain(
+    checked: DataFrame,
+    rest: Callable[[], DataFrame],
+    columns: list[str],
+    rules: TableRules,
+    path: Path,
+) -> tuple[dict[str, Any], list[Path]]:
+    """Write the plain rows, and behind them what is good of the rest, if there is any."""
+    counts, files = _write_good(checked, columns, rules, path, marked=False)
+    if counts["broken"] == counts["headers"]:
+        return counts, files
+    prepare_session(checked.sparkSession)  # the rest may have long lines
+    of_rest, more = _write_good(rest(), columns, rules, path / "_rest", marked=False)
+    for number, file in enumerate(more, len(files)):
+        files.append(file.rename(path / f"part-{number:05d}.parquet"))
+    (path / "_rest").rmdir()
+    once = {"rows": counts["rows"], "headers": counts["headers"], "broken": of_rest["broken"]}
+    both = {name: value + of_rest[name] for name, value in counts.items() if isinstance(value, int)}
+    return {**both, **once}, files
+
+
 def _has_repeats(files: Sequence[Path], rules: TableRules) -> bool:
     """Whether rows that were written may break a ``unique`` rule."""
     rows = count_rows(list(files))
@@ -275,7 +307,7 @@ def _has_repeats(files: Sequence[Path], rules: TableRules) -> bool:
 
 
 def _write_bad(
-    enforced: DataFrame,
+    enforced: Callable[[], DataFrame],
     raw: DataFrame,
     name: str,
     source: SourceConfig,
@@ -285,7 +317,7 @@ def _write_bad(
     if broken:
         # Observed, else Spark moves the filter below the rules, and puts what each of them says of
         # a row into the next one's expression: after a few rules planning takes for ever.
-        bad = enforced.observe(Observation(), F.count("*").alias("rows")).filter("_broken")
+        bad = enforced().observe(Observation(), F.count("*").alias("rows")).filter("_broken")
         return write_parts(quarantine_table(bad, raw, name, source), path)
     reason = pa.struct([("rule", pa.string()), ("column", pa.string()), ("value", pa.string())])
     fields = [("source", pa.string()), ("file", pa.string()), ("row", pa.int64())]

@@ -17,9 +17,6 @@ from pipeline.dataprep.raw_rows import PROBLEM_TYPE
 _CARRIED = ("_file", "_block", "_line", "_row")
 _PROBLEM = pa.struct([("rule", pa.string()), ("column", pa.string()), ("value", pa.string())])
 _BATCH_ROWS = 10_000
-# Spark hands over this many records at once, whatever their length; its own 10,000 could be as
-# many MiB.
-_BATCH = {"spark.sql.execution.arrow.maxRecordsPerBatch": "1000"}
 
 
 def parse_records(records: DataFrame, source: SourceConfig, parse: Parse) -> DataFrame:
@@ -27,8 +24,6 @@ def parse_records(records: DataFrame, source: SourceConfig, parse: Parse) -> Dat
 
     ``_rule`` is what is wrong with a record already, or null; such a record is not parsed.
     """
-    for key, value in _BATCH.items():
-        records.sparkSession.conf.set(key, value)
     columns = list(source.columns)
     schema = ", ".join([
         "_file string, _block bigint, _line bigint, _row bigint, _item int, _raw string",

@@ -12,15 +12,36 @@ from pyspark.sql import functions as F
 from pipeline.dataprep.drift import Drift
 
 MAX_VALUE_CHARS = 200  # of a value that is shown with a reason
+IS_HEADER = "_is_header"
+"""The column of raw rows that says whether a row is a header; only CSV files have it."""
 PROBLEM_TYPE = "struct<rule:string,column:string,value:string>"
+REASONS_TYPE = f"array<{PROBLEM_TYPE}>"
 
 
 @dataclass(frozen=True)
 class RawRows:
-    """The rows of a source as ``read.read_source`` describes them, and the files' drift."""
+    """The rows of a source as ``read.read_source`` describes them, and the files' drift.
+
+    Attributes:
+        plain: where there may be many, the rows that are plainly good, taken apart from the rest.
+    """
 
     frame: DataFrame
     drift: Drift
+    plain: PlainRows | None = None
+
+
+@dataclass(frozen=True)
+class PlainRows:
+    """The rows of a source in two frames; see ``plain_rows``.
+
+    Attributes:
+        checked: as ``schema.enforce`` gives them, rows that are not plain taken for broken.
+        rest: those, as ``read.read_source`` describes them.
+    """
+
+    checked: DataFrame
+    rest: DataFrame
 
 
 def union(frames: Sequence[DataFrame]) -> DataFrame:

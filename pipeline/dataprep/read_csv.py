@@ -16,14 +16,18 @@ from pyspark.sql import functions as F
 from pipeline.config.ingest import SourceConfig
 from pipeline.dataprep.drift import sum_drift
 from pipeline.dataprep.headers import Layout, blanks_of, csv_layouts, delimiter_of
-from pipeline.dataprep.raw_rows import RawRows, problem, union
+from pipeline.dataprep.plain_rows import (
+    can_be_plain,
+    check_plain,
+    is_worth_it,
+    without_plain,
+)
+from pipeline.dataprep.raw_rows import IS_HEADER, PlainRows, RawRows, problem, union
 from pipeline.dataprep.read_lines import number_lines, read_lines
 
 MAX_CELLS = 20_000  # Univocity ends the whole job above 20,480 cells a row
 
 REPEATED_HEADER = "repeated_header"
-IS_HEADER = "_is_header"
-"""The column of raw rows that says whether a row is a header; only CSV files have it."""
 
 
 def open_csv(spark: SparkSession, source: SourceConfig, name: str, files: Sequence[str]) -> RawRows:
@@ -34,15 +38,20 @@ def open_csv(spark: SparkSession, source: SourceConfig, name: str, files: Sequen
         ConfigError: the encoding is not known.
     """
     groups = csv_layouts(name, source, files)
-    frames = [_read_group(spark, source, layout, group) for layout, group in groups.items()]
-    return RawRows(
-        union(frames), sum_drift((layout.drift, len(group)) for layout, group in groups.items())
-    )
+    lines = {layout: _lines(spark, source, layout, group) for layout, group in groups.items()}
+    rows = union([_rows(found, source, layout) for layout, found in lines.items()])
+    drift = sum_drift((layout.drift, len(group)) for layout, group in groups.items())
+    if not all(can_be_plain(source, layout) for layout in groups) or not is_worth_it(source, files):
+        return RawRows(rows, drift)
+    rest = [
+        _rows(without_plain(found, source, layout), source, layout)
+        for layout, found in lines.items()
+    ]
+    checked = [check_plain(found, source, layout) for layout, found in lines.items()]
+    return RawRows(rows, drift, PlainRows(union(checked), union(rest)))
 
 
-def _read_group(
-    spark: SparkSession, source: SourceConfig, layout: Layout, files: Sequence[str]
-) -> DataFrame:
+def _rows(lines: DataFrame, source: SourceConfig, layout: Layout) -> DataFrame:
     """Raw rows of files that share one header, which is row 0 of each file.
 
     The header takes the way of a broken row, and so do lines equal to it (files joined without
@@ -52,7 +61,6 @@ def _read_group(
         ``_file, _block, _line, _row, _raw, _problem`` and the declared columns as strings, as
         described in ``read.read_source``.
     """
-    lines = _lines(spark, source, layout, files)
     records = _records(lines, source) if source.multiline else lines
     rule = _rule(source, layout)
     ruled = records.select("*", rule.alias("_rule"), _parsed(rule, source, layout).alias("_parsed"))

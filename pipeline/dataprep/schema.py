@@ -15,9 +15,8 @@ from pipeline.config.ingest import SourceConfig
 from pipeline.config.rules import parents_of
 from pipeline.dataprep.casts import default_of, from_text, is_finite
 from pipeline.dataprep.local_times import SKIPPED_BY_CLOCKS
-from pipeline.dataprep.raw_rows import MAX_VALUE_CHARS
+from pipeline.dataprep.raw_rows import IS_HEADER, MAX_VALUE_CHARS
 from pipeline.dataprep.read import POSITION
-from pipeline.dataprep.read_csv import IS_HEADER
 from pipeline.dataprep.rules import (
     Parent,
     TableRules,

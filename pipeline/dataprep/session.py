@@ -24,6 +24,9 @@ SETTINGS: dict[str, str] = {
     "spark.sql.codegen.hugeMethodLimit": "8000",
     # Above 32 files Spark lists them by a job with a task for each: 10,000 tasks for 10,000 files.
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "1000000",
+    # Python is given this many records at once, whatever their length; Spark's own 10,000 could be
+    # as many MiB.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
     # Names are compared as they are spelled; `tailnum` and `TailNum` in one file are refused.
     "spark.sql.caseSensitive": "false",
 }
