@@ -44,7 +44,7 @@ from pipeline.dataprep.quarantine import Reason, count_reasons, quarantine_table
 from pipeline.dataprep.read import POSITION, open_source
 from pipeline.dataprep.read_lines import escape_glob
 from pipeline.dataprep.rules import Parent, TableRules, apply_rules, is_good
-from pipeline.dataprep.schema import enforce, source_rules
+from pipeline.dataprep.schema import check_limits, enforce, source_rules
 from pipeline.dataprep.session import prepare_session
 from pipeline.dataprep.verdict import RuleResult, judge, refusals
 from pipeline.errors import DataRefused, PipelineError, StageFailed
@@ -108,7 +108,7 @@ def ingest_source(
         StageFailed: the rows written do not add up to the rows read.
     """
     result, reasons = write_source(
-        spark, source, name, files, good_path, bad_path, parents=parents, last=last
+        spark, source, name, files, good_path, bad_path, parents=parents, last=last, any_order=True
     )
     refuse(name, source, result, reasons)
     return result
@@ -125,6 +125,7 @@ def write_source(
     parents: Mapping[str, Parent] | None = None,
     last: Sequence[LastRun] = (),
     marked: bool = False,
+    any_order: bool = False,
 ) -> tuple[SourceResult, list[Reason]]:
     """As ``ingest_source``, of files that may be a part of a source: any number may be broken.
 
@@ -137,8 +138,10 @@ def write_source(
             ``read.POSITION``.
         marked: write with the good rows those that filters and rules have taken out, and
             ``marks.marks`` of all; rules are then not judged, for the rows are of several parts.
+        any_order: good rows may be written in another order than they stand in the files.
     """
     prepare_session(spark)
+    check_limits(source)
     parents = parents or {}
     rules = source_rules(spark, source, name, parents)
     files = list(dict.fromkeys(os.path.normpath(file) for file in files))  # as Spark reads them
@@ -146,7 +149,7 @@ def write_source(
         opened = open_source(spark, source, name, files)
         raw = opened.frame
         columns = [*source.columns, *keep, *(marks(rules) if marked else ())]
-        plain = None if keep or marked or not _only_unique(rules) else opened.plain
+        plain = opened.plain if any_order and _only_unique(rules) else None
         if plain is None:
             enforced = partial(enforce, raw, source, rules, parents, all_unique=True)
             counts, good_files = _write_good(enforced(), columns, rules, good_path, marked)

@@ -76,7 +76,7 @@ def enforce(
     Raises:
         ConfigError: a limit or pattern does not fit the type of its column.
     """
-    _check_limits(source)
+    check_limits(source)
     names = list(source.columns)
     checks = [check for name in names for check in _checks(name, source)]
     header = F.col(IS_HEADER) if IS_HEADER in raw.columns else F.lit(False)
@@ -96,7 +96,12 @@ def enforce(
     return apply_rules(checked, rules, POSITION, parents or {}, all_unique=all_unique)
 
 
-def _check_limits(source: SourceConfig) -> None:
+def check_limits(source: SourceConfig) -> None:
+    """Refuse limits and patterns that do not fit the types of their columns.
+
+    Raises:
+        ConfigError: all of them.
+    """
     wrong = []
     for name, column in source.columns.items():
         limited = column.min is not None or column.max is not None

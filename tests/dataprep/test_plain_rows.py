@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.dataprep import plain_rows
 from pipeline.dataprep.read import open_source
-from tests.dataprep.ingesting import Ingested, Row, source
+from pipeline.errors import ConfigError
+from tests.dataprep.ingesting import Ingested, Row, read_rows, source
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -177,3 +178,31 @@ def test_what_arrow_and_spark_may_see_otherwise_is_left_to_spark(
     one = {"columns": {"id": {"type": "int"}}}
     assert open_source(spark, source(**one), "t", [str(file)]).plain is not None
     assert open_source(spark, source(**one | changes), "t", [str(file)]).plain is None
+
+
+def test_a_limit_that_does_not_fit_its_type_is_refused_before_rows_are_read(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from pipeline.dataprep.ingest import ingest_source
+
+    monkeypatch.setattr(plain_rows, "MIN_BYTES", 0)
+    file = tmp_path / "t.csv"
+    file.write_text("id\n1\n")
+    wrong = source(columns={"id": {"type": "string", "min": 3}})
+    with pytest.raises(ConfigError, match=r"columns\.id: min and max are for numbers"):
+        ingest_source(spark, wrong, "t", [str(file)], tmp_path / "good", tmp_path / "bad")
+
+
+def test_units_keep_the_order_of_their_files(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from pipeline.dataprep.ingest import write_source
+
+    monkeypatch.setattr(plain_rows, "MIN_BYTES", 0)
+    file = tmp_path / "t.csv"
+    file.write_text('id,note\n1,a\n2,"b"\n3,c\n')
+    two = source(columns={"id": {"type": "int"}, "note": {"type": "string"}})
+    for any_order, ids in ((False, [1, 2, 3]), (True, [1, 3, 2])):
+        good, bad = tmp_path / f"good-{any_order}", tmp_path / f"bad-{any_order}"
+        write_source(spark, two, "t", [str(file)], good, bad, any_order=any_order)
+        assert [row["id"] for row in read_rows(good)] == ids
