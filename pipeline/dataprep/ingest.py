@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import os
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -292,9 +293,13 @@ def _write_plain(
         return counts, files
     prepare_session(checked.sparkSession)  # the rest may have long lines
     of_rest, more = _write_good(rest(), columns, rules, path / "_rest", marked=False)
-    for number, file in enumerate(more, len(files)):
-        files.append(file.rename(path / f"part-{number:05d}.parquet"))
-    (path / "_rest").rmdir()
+    if counts["good"] == 0:  # no second file without rows
+        while files:
+            files.pop().unlink()
+    if of_rest["good"] or not files:
+        for number, file in enumerate(more, len(files)):
+            files.append(file.rename(path / f"part-{number:05d}.parquet"))
+    shutil.rmtree(path / "_rest")
     once = {"rows": counts["rows"], "headers": counts["headers"], "broken": of_rest["broken"]}
     both = {name: value + of_rest[name] for name, value in counts.items() if isinstance(value, int)}
     return {**both, **once}, files

@@ -49,12 +49,12 @@ _LETTERS = {
     "float": b"0123456789.-",
     "double": b"0123456789.-",
     "date": b"0123456789-",
-    "timestamp": b"0123456789:TZ-",
+    "timestamp": b"0123456789:TZ -",
 }
 """All that a plain text of a type is made of. Arrow alone also reads ``0x1F`` and ``nan``. As in a
 class of a regular expression: the ``-`` is last."""
 _LENGTHS = {"int": (1, 11), "long": (1, 15), "float": (1, 40), "double": (1, 40)}
-_LENGTHS |= {"date": (10, 10), "timestamp": (20, 20)}
+_LENGTHS |= {"date": (10, 10), "timestamp": (19, 20)}
 _WHOLE = ("int", "long")
 _FIRST_DAY = {"date": "0001-01-01", "timestamp": "0001-01-01T00:00:00Z"}
 _HEAD_BYTES = 1 << 20
@@ -161,7 +161,8 @@ def _reader(source: SourceConfig, layout: Layout) -> _Reader:
         columns=columns,
         delimiter=delimiter_of(source),
         header=layout.line,
-        marks=tuple({source.quote, source.escape or source.quote, "\0", "\ufffd", "\r", "\n"}),
+        # Arrow drops U+FEFF where a text begins with it.
+        marks=tuple({source.quote, source.escape or source.quote, *"\0\ufffd\ufeff\r\n"}),
         null_values=source.null_values,
     )
 
@@ -355,6 +356,9 @@ def _read_cells(column: ColumnConfig, texts: pa.Array) -> tuple[pa.Array, list[p
         values = texts
     else:
         texts, doubtful = _without_doubtful(column.type, texts)
+        if column.type == "timestamp":  # without an offset it is a time of UTC
+            has_offset = pc.equal(pc.binary_length(texts), 20)
+            texts = pc.if_else(has_offset, texts, pc.binary_join_element_wise(texts, "Z", ""))
         values, failed = _cast(texts, column.type)
         bad += doubtful + failed
         if column.type in _FIRST_DAY:
