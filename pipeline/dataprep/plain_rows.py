@@ -209,6 +209,9 @@ def _read_chunk(
 ) -> list[pa.RecordBatch]:
     chunk = pa.Table.from_batches(batches).combine_chunks()
     texts = chunk.column("value").combine_chunks()
+    if "_bytes" in chunk.column_names:  # as ``check_plain`` does; what is too long is cut by now
+        short = pc.less_equal(chunk.column("_bytes").combine_chunks(), _MAX_LINE_BYTES)
+        texts = pc.if_else(short, texts, pa.scalar(None, pa.string()))
     candidates = _candidates(reader, texts)
     values, broken = _read_texts(reader, _filter(texts, candidates))
     plain = _both(candidates, None if broken is None else pc.invert(broken))

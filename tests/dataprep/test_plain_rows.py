@@ -73,7 +73,8 @@ def _lines(seed: int) -> list[str]:
 def _file(path: Path, lines: list[str], encoding: str = "utf-8") -> str:
     names = [str(column.get("from", name)) for name, column in COLUMNS.items()]
     header = ",".join(names)
-    lines = [header, *lines[:700], header, "", "  ", *lines[700:]]
+    too_long = ",".join([*CLEAN[:-1], "x" * 1_100_000])
+    lines = [header, *lines[:700], header, "", "  ", too_long, *lines[700:]]
     # Line ends of both kinds; a lone surrogate for bytes that are no text in the encoding.
     text = "".join(line + ("\n", "\r\n")[number % 2] for number, line in enumerate(lines))
     path.write_bytes(text.encode(encoding, "replace") + b"1,\xff\xfe,,,,,,,,\n")
@@ -150,9 +151,9 @@ def test_clean_rows_are_plain(
     assert plain is not None
     assert plain.checked.filter("not _broken").count() == 1501
     assert plain.checked.filter("_is_header").count() == 2
-    assert [row["_raw"] for row in plain.rest.filter("not _is_header").collect()] == [
-        "1,\ufffd\ufffd,,,,,,,,"
-    ]
+    too_long, no_text = plain.rest.filter("not _is_header").collect()
+    assert too_long["_problem"]["rule"] == "record_too_long"
+    assert no_text["_raw"] == "1,\ufffd\ufffd,,,,,,,,"
 
 
 @pytest.mark.parametrize(
