@@ -257,6 +257,39 @@ def test_only_new_and_changed_files_are_read(table: Table) -> None:
     assert table.ingest(source(), force=True).read == ["a", "b", "d"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "rules"),
+    [
+        ("x,2026-01-01,1\n4,2026-01-01,-1\n", {}),
+        ("x,2026-01-01,1\n4,2026-01-01,-1\n", {"multiline": True}),
+        ("x,2026-01-01,1\n5,2026-01-01,1\n6,2026-01-01,9\n", RULES),
+        ("", {}),
+        ("", RULES),
+    ],
+)
+def test_a_new_file_without_a_good_row_takes_nothing_down(
+    table: Table, rows: str, rules: dict[str, Any]
+) -> None:
+    table.write(a="1,2026-01-01,1\n2,2026-01-01,1\n")
+    table.ingest(source(**rules))
+    table.write(b=rows)
+    after = table.ingest(source(**rules))
+    assert (after.read, after.result.rows_out) == (["b"], 2)
+    assert after.same_as(table.full(source(**rules)))
+
+
+def test_a_key_that_is_there_again_has_its_number_in_the_file(table: Table) -> None:
+    """Rows before it were dropped by a filter, set aside by a rule, and broken."""
+    table.write(a="1,2026-01-01,1\n")
+    table.ingest(source(**RULES))
+    table.write(b="5,2026-01-01,1\n6,2026-01-01,9\nx,2026-01-01,1\n\n1,2026-01-01,2\n")
+    again = table.ingest(source(**RULES))
+    (duplicate,) = [row for row in again.bad if row["reasons"][0]["rule"] == "duplicate_key"]
+    assert (Path(duplicate["file"]).name, duplicate["row"]) == ("b.csv", 4)
+    assert duplicate["raw"] == "1,2026-01-01,2"
+    assert again.same_as(table.full(source(**RULES)))
+
+
 def test_the_bytes_do_not_depend_on_what_was_read_together(table: Table) -> None:
     table.write(a="2,2026-01-01,1\n9,2026-01-01,x\n", b="1,2026-01-01,1\n3,2026-01-01,-1\n")
     together = table.ingest(source())

@@ -212,6 +212,11 @@ def test_corrected_rows_stand_in_the_place_of_quarantined_ones(
     folder, _ = shops.ingest(shops.run())
     assert hashes(folder, "sales/*") | hashes(folder, "quarantine/*/*") == wanted
 
+    # Another broken row stands in a corrected one's place: what was said of that one is not for it.
+    shops.write(2, "20,2026-01-02,a,y\n21,2026-01-02,=b,-2\n22,2026-01-02,c,-3\n")
+    sales = shops.ingest(shops.run())[1]["metrics"]["sources"]["sales"]
+    assert (sales["rows_out"], sales["rows_quarantined"], sales["rows_corrected"]) == (5, 2, 1)
+
     # The raw file is mended: its rows count, and their corrections do not.
     shops.write(2, "20,2026-01-02,a,7\n21,2026-01-02,=b,1\n22,2026-01-02,c,3\n")
     sales = shops.ingest(shops.run())[1]["metrics"]["sources"]["sales"]

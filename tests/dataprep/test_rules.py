@@ -98,7 +98,8 @@ def test_filters_and_rules_account_for_every_row(
         rules={
             "made_first": {"kind": "condition", "sql": "Made <= sold"},
             "paid": {"kind": "condition", "sql": "price >= 0", "level": "warn"},
-            "priced": {"kind": "complete", "columns": ["price"], "level": "warn", "max_share": 0.5},
+            "priced": {"kind": "complete", "columns": ["price"], "level": "warn",
+                       "max_share": 0.25},  # just what is found
             "some": {"kind": "rows", "min": 1, "max": 4},
         },
     )  # fmt: skip
