@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.command import PIPELINE, actions, hashes, manifest, marks
+from tests.command import PIPELINE, Project, actions, hashes, manifest, marks
 from tests.conftest import SMALL_SPARK, stop_engines
 
 DAYS, NEW_DAY, TEST_FROM = range(1, 9), 9, 7
@@ -100,8 +100,7 @@ class Shops:
         return parsed
 
     def artifact(self, record: dict[str, Any], stage: str, store: str = "data/store") -> Path:
-        (found,) = [s["fingerprint"] for s in record["stages"] if s["stage"] == stage]
-        return self.root / store / "artifacts" / stage / found
+        return Project(self.root, self.root / store).artifact(record, stage)
 
     def read(self, record: dict[str, Any]) -> dict[str, list[str]]:
         """The units that a run's ingest has read, by source."""
@@ -156,8 +155,8 @@ def test_one_day_is_read_and_what_depends_on_it_is_made_again(shops: Shops) -> N
     assert filled["sources"] == [counts]
     again = marks(shops.root / "data/store/artifacts")
     changed = {path for path in again if everything.get(path) != again[path]}
-    assert not [path for path in changed if "/preprocess/" in path or "/train/" in path]
-    assert not [path for path in changed if "/convert/" in path or "/infer/" in path]
+    for stage in ("preprocess", "convert", "train", "infer"):
+        assert not [path for path in changed if f"/artifacts/{stage}/" in path]
 
     # Shop a's prices of that day were wrong: its fits are made again, those of b are kept.
     shops.write_day(3, more={"a": 4.0})
